@@ -1,0 +1,5 @@
+"""`python -m guard` is `astguard`."""
+
+from guard.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,95 @@
+"""What Asterisk reports: one SecurityEvent, and what each type proves about its sender.
+
+The 15 types, their services and headers are those of real Asterisk 16 and 22 (main/security_events.c and its three
+callers: res_pjsip/security_events.c, chan_sip, manager.c); recordings of both stand in tests/corpus.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from guard.core.address import Source
+    from guard.core.units import Wall
+
+
+class Kind(StrEnum):
+    """The type of a security event, in Asterisk's spelling."""
+
+    AUTH_METHOD_NOT_ALLOWED = "AuthMethodNotAllowed"
+    CHALLENGE_RESPONSE_FAILED = "ChallengeResponseFailed"
+    CHALLENGE_SENT = "ChallengeSent"
+    FAILED_ACL = "FailedACL"
+    INVALID_ACCOUNT_ID = "InvalidAccountID"
+    INVALID_PASSWORD = "InvalidPassword"  # noqa: S105 - Asterisk's name of the event, no secret
+    INVALID_TRANSPORT = "InvalidTransport"
+    LOAD_AVERAGE_LIMIT = "LoadAverageLimit"
+    MEMORY_LIMIT = "MemoryLimit"
+    REQUEST_BAD_FORMAT = "RequestBadFormat"
+    REQUEST_NOT_ALLOWED = "RequestNotAllowed"
+    REQUEST_NOT_SUPPORTED = "RequestNotSupported"
+    SESSION_LIMIT = "SessionLimit"
+    SUCCESSFUL_AUTH = "SuccessfulAuth"
+    UNEXPECTED_ADDRESS = "UnexpectedAddress"
+
+
+class Service(StrEnum):
+    """Who reported: the only three callers of ast_security_event_report()."""
+
+    PJSIP = "PJSIP"
+    SIP = "SIP"
+    AMI = "AMI"
+
+
+class Transport(StrEnum):
+    """How the sender reached Asterisk (main/netsock2.c ast_transport2str(); its `Undefined` is refused)."""
+
+    UDP = "UDP"
+    TCP = "TCP"
+    TLS = "TLS"
+    WS = "WS"
+    WSS = "WSS"
+
+
+UNKNOWN_ACCOUNT = "<unknown>"
+"""AccountID of a PJSIP event for which no endpoint was found, or whose endpoint's ACL failed."""
+
+FAILURES = frozenset({Kind.INVALID_ACCOUNT_ID, Kind.INVALID_PASSWORD, Kind.CHALLENGE_RESPONSE_FAILED})
+"""The three types that res_auth_stats counted; StatsD meters mirror them name for name."""
+
+
+class SecurityEvent(NamedTuple):
+    """One security event, checked against the strict grammar. Its text fields are the sender's and hostile.
+
+    `source` is always a single host. `at` is EventTV, Asterisk's wall clock at the event, in nanoseconds; `local_port`
+    the port of ours that was spoken to. Fields that a type does not have are empty: `acl` is ACLName, `request`
+    RequestType, `challenge` and `response` what the sender answered (never ExpectedResponse, which for AMI is
+    md5(challenge + secret) and can be cracked offline), `password` is UsingPassword.
+    """
+
+    at: Wall
+    kind: Kind
+    service: Service
+    account: str
+    session: str
+    source: Source
+    transport: Transport
+    local_port: int
+    acl: str = ""
+    request: str = ""
+    challenge: str = ""
+    response: str = ""
+    password: bool = False
+
+    @property
+    def proven(self) -> bool:
+        """Whether the sender showed that it owns its address (ASTERISK.md section 4).
+
+        A handshake of TCP, TLS or WebSocket shows it, and so does a PJSIP success with a password, whose nonce is
+        bound to the address. A failure over UDP shows nothing. chan_sip's
+        addresses are the sender's own words.
+        """
+        if self.service is Service.SIP:
+            return False
+        return self.transport is not Transport.UDP or (self.kind is Kind.SUCCESSFUL_AUTH and self.password)

@@ -1,0 +1,77 @@
+"""Rule: what counts, how much, how many in what window, and for how long a source is then banned.
+
+Rules are data. They are read from one YAML file each by `guard.settings.rulefile`; the file's name is the rule's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from guard.core.units import DAY, Duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guard.core.event import Kind, SecurityEvent, Service
+
+
+class Mode(StrEnum):
+    """Whether bans are applied, or only said."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+class Evidence(StrEnum):
+    """Whether the sender showed that it owns its address."""
+
+    PROVEN = "proven"
+    UNPROVEN = "unproven"
+
+
+class Scope(StrEnum):
+    """What a ban closes: everything, the SIP ports only, or the SIP ports beyond a packet rate."""
+
+    ALL = "all"
+    SIP = "sip"
+    SLOW = "slow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule, checked by its reader: `threshold` > 0, the ladder `ban` not empty and never falling.
+
+    `weights` gives each counted kind its weight (1 to 100). `services`, `acls` and `accounts` restrict what matches;
+    None means any. `prefix` is what one source is, by family. Total weight of at least `threshold` inside the
+    half-open window (now - window, now] brings the next rung of `ban`; strikes are forgotten after the quiet time
+    `forget`. `mode` None follows the daemon's mode.
+    """
+
+    name: str
+    weights: Mapping[Kind, int]
+    threshold: int
+    window: Duration
+    ban: tuple[Duration, ...]
+    about: str = ""
+    services: frozenset[Service] | None = None
+    acls: frozenset[str] | None = None
+    accounts: frozenset[str] | None = None
+    proven_only: bool = False
+    scope: Scope = Scope.ALL
+    prefix: Mapping[int, int] = field(default_factory=lambda: {4: 32, 6: 64})
+    forget: Duration = Duration(30 * DAY)
+    mode: Mode | None = None
+
+    def counts(self, event: SecurityEvent) -> bool:
+        """Tell whether this rule counts an event whose kind and service already match."""
+        if self.proven_only and not event.proven:
+            return False
+        if self.acls is not None and event.acl not in self.acls:
+            return False
+        return self.accounts is None or event.account in self.accounts
+
+    def rung(self, strike: int) -> Duration:
+        """Return the length of the strike-th ban, counted from 1; past the ladder's end its last rung."""
+        return self.ban[min(strike, len(self.ban)) - 1]

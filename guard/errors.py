@@ -1,0 +1,82 @@
+"""Every exception raised on purpose.
+
+    GuardError                  exit code 1
+    ├── ConfigError       78    astguard.yaml or a rule file: all mistakes at once, each file:line:column
+    ├── AddressError       2    text that is no address or network
+    ├── ProtocolError      1    the peer on the AMI port does not speak AMI
+    │   └── LoginRefused   1    it does, but not to us
+    ├── CaptureError       1    a recording that replay cannot read
+    ├── FirewallError      1    the kernel said no
+    │   └── FirewallUnavailable 1   ... and will go on saying it: no root, no nf_tables
+    └── ControlError       1    a request to the running daemon failed
+        ├── DaemonUnreachable 3
+        └── NotFound       4
+
+A message is lower case without a full stop and says what was seen, what was expected and what to do. Any other
+exception that reaches the user is a bug.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class GuardError(Exception):
+    """An error with a message for the administrator and an exit code (DESIGN section 7)."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(GuardError):
+    """Mistakes in configuration or rules; `mistakes` holds one `file:line:column: text` each."""
+
+    exit_code = 78
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class AddressError(GuardError, ValueError):
+    """Text that is no address or network."""
+
+    exit_code = 2
+
+
+class ProtocolError(GuardError):
+    """The peer does not speak AMI, or broke a limit of ours."""
+
+
+class LoginRefused(ProtocolError):
+    """Asterisk answered the login with an error."""
+
+
+class CaptureError(GuardError):
+    """A recording that replay cannot read."""
+
+
+class FirewallError(GuardError):
+    """The kernel refused a change; the ledger still holds what should be true."""
+
+
+class FirewallUnavailable(FirewallError):
+    """The kernel cannot serve us at all: no permission, or no nf_tables."""
+
+
+class ControlError(GuardError):
+    """A request to the running daemon failed."""
+
+
+class DaemonUnreachable(ControlError):
+    """Nothing answers on the control socket."""
+
+    exit_code = 3
+
+
+class NotFound(ControlError):
+    """What was asked for does not exist."""
+
+    exit_code = 4
