@@ -1,0 +1,61 @@
+"""The only code that changes the kernel.
+
+A backend is four methods and a name. All calls are synchronous: a batch is one `sendmsg` that the kernel carries out
+before it returns, microseconds later (docs/decisions/0004), so there is nothing to await. Nobody else's table, chain,
+set or rule is ever touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from guard.core.address import Source
+    from guard.core.ban import Change
+    from guard.core.rule import Scope
+    from guard.core.units import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a backend builds besides the bans: accepted networks, the ports of the scope `sip`, the sets' size.
+
+    `set_size` is the number of elements that one set (of one scope, family and prefix length) may hold; the ledger
+    stays below it. `slow_rate` is how many packets per second the scope `slow` lets through to the SIP ports.
+    """
+
+    allow: Collection[Source] = ()
+    sip_ports: Collection[int] = (5060, 5061, 4569)
+    set_size: int = 1_048_576
+    slow_rate: int = 10
+
+
+class Firewall(Protocol):
+    """A backend. Every method raises FirewallError when the kernel refuses, and then has changed nothing."""
+
+    name: str
+
+    def setup(self, layout: Layout) -> None:
+        """Make table, chain, sets and rules as `layout` says, in one transaction; bans already held are kept."""
+
+    def apply(self, changes: Sequence[Change], now: Instant) -> None:
+        """Carry out `add` and `remove` changes in order; an element's timeout is what is left of its ban at `now`.
+
+        Idempotent: adding what is there replaces it, removing what is not there does nothing. Bans that have ended by
+        `now` are skipped. The batch is one transaction up to 20,000 changes, and several above.
+        """
+
+    def dropped(self) -> Mapping[Scope, tuple[int, int]]:
+        """Return packets and bytes stopped since setup, by scope."""
+
+    def held(self) -> Mapping[tuple[Source, Scope], float]:
+        """List what the kernel holds, with seconds left. O(n^2) in the kernel: for tests and a start, never to poll."""
+
+    def teardown(self) -> None:
+        """Remove all that is ours, and only that. Succeeds if nothing is there."""
+
+    def close(self) -> None:
+        """Give up sockets; the kernel keeps the bans."""
