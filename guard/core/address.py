@@ -1,8 +1,8 @@
 """The one place where a string becomes an address.
 
 A Source is a network packed into bytes: family (4 or 6), prefix length, then the 4 or 16 address bytes with all host
-bits zero. It hashes and compares at C speed, which `ipaddress` objects do not (2 us an event, facts of the peers'
-profiles), so `ipaddress` appears only here, at the edge. A host is the Source of full length, /32 or /128.
+bits zero. It hashes and compares at C speed, which `ipaddress` objects do not (2 us an event), so
+`ipaddress` appears only here, at the edge. A host is the Source of full length, /32 or /128.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def overlap(one: Source, other: Source) -> bool:
 def is_special(source: Source) -> bool:
     """Tell whether a source can never be a remote party: loopback, unspecified, multicast, broadcast, 0/8.
 
-    The kernel drops packets from such addresses as martians (ASTERISK.md section 4), so a claim to the contrary is a
+    The kernel drops packets from such addresses as martians (docs/asterisk.md), so a claim to the contrary is a
     forgery or a fault. A network is special if it touches one.
     """
     return any(overlap(source, special) for special in _SPECIAL)
@@ -127,5 +127,6 @@ def show_address(source: Source) -> str:
 
 
 _SPECIAL = tuple(
-    parse_source(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255", "::/128", "::1", "ff00::/8")
+    parse_source(text)
+    for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255", "::/128", "::1", "ff00::/8")
 )

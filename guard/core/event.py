@@ -84,7 +84,7 @@ class SecurityEvent(NamedTuple):
 
     @property
     def proven(self) -> bool:
-        """Whether the sender showed that it owns its address (ASTERISK.md section 4).
+        """Whether the sender showed that it owns its address (docs/asterisk.md).
 
         A handshake of TCP, TLS or WebSocket shows it, and so does a PJSIP success with a password, whose nonce is
         bound to the address. A failure over UDP shows nothing. chan_sip's

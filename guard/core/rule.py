@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from guard.core.event import Kind, SecurityEvent, Service
 
+FORGET = Duration(30 * DAY)
+"""Quiet time after which strikes are dropped, unless a rule says otherwise."""
+
 
 class Mode(StrEnum):
     """Whether bans are applied, or only said."""
@@ -61,7 +64,7 @@ class Rule:
     proven_only: bool = False
     scope: Scope = Scope.ALL
     prefix: Mapping[int, int] = field(default_factory=lambda: {4: 32, 6: 64})
-    forget: Duration = Duration(30 * DAY)
+    forget: Duration = FORGET
     mode: Mode | None = None
 
     def counts(self, event: SecurityEvent) -> bool:

@@ -36,7 +36,7 @@ def parse_duration(text: str) -> Duration:
 def format_duration(duration: Duration) -> str:
     """Write a duration in its two largest units, rounded down to whole seconds: `1h30m`, `48m`, `0s`."""
     left = max(duration, 0) // SECOND
-    parts = []
+    parts: list[str] = []
     for letter, unit in _UNITS.items():
         count, left = divmod(left, unit // SECOND)
         if count or parts:

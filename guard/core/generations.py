@@ -1,0 +1,61 @@
+"""A table that stays bounded by forgetting what was touched longest ago, half of it at a time.
+
+Two dicts, young and old. A touched entry moves to the young one; a turn drops the old and makes the young old. So
+every operation is a dict operation, nothing is ever scanned or sorted, and what a turn drops has not been touched
+since the turn before the last. Whoever turns once per time span thereby forgets what is older than the span.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Generations(Generic[K, V]):
+    """A mapping of at most `limit` entries; `put` turns by itself when the young half is full."""
+
+    __slots__ = ("_half", "_old", "_young")
+
+    def __init__(self, limit: int) -> None:
+        assert limit >= 2, "a table of two halves holds at least two entries"
+        self._half = limit // 2
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, key: K) -> V | None:
+        """Return the value without touching the entry."""
+        value = self._young.get(key)
+        return self._old.get(key) if value is None else value
+
+    def put(self, key: K, value: V) -> dict[K, V] | None:
+        """Set and touch an entry; returns what was forgotten to make room, if anything was."""
+        dropped = None
+        if key not in self._young:
+            self._old.pop(key, None)
+            if len(self._young) >= self._half:
+                dropped = self.turn()
+        self._young[key] = value
+        return dropped
+
+    def pop(self, key: K) -> V | None:
+        """Remove an entry and return its value."""
+        value = self._young.pop(key, None)
+        return self._old.pop(key, None) if value is None else value
+
+    def turn(self) -> dict[K, V]:
+        """Forget the old half, grow the young one old, and return what was forgotten."""
+        dropped, self._old, self._young = self._old, self._young, {}
+        return dropped
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """Iterate over all entries, longest untouched half first."""
+        yield from self._old.items()
+        yield from self._young.items()

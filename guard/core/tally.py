@@ -1,0 +1,66 @@
+"""Every count astguard keeps, by fixed name. Meters, status and replay show these and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guard.core.address import Source
+    from guard.core.event import Service, Transport
+
+NAMES = {
+    "events": "security events that matched the strict grammar",
+    "outcome.special": "events whose source can never be a remote party: loopback, multicast ...",
+    "outcome.allowed": "events of sources on the allowlist",
+    "outcome.unmatched": "events that no rule counts",
+    "outcome.counted": "offences",
+    "outcome.observed": "offences of a source that an observing rule would have banned",
+    "outcome.banned": "offences that brought a ban",
+    "outcome.already_banned": "events of sources while banned",
+    "tampered": "blocks on the AMI socket that broke the grammar, or stood beside one that did",
+    "foreign": "whole blocks of another AMI class",
+    "replies": "answers of Asterisk to our own actions",
+    "bans.added": "bans",
+    "bans.removed": "bans lifted before their time",
+    "bans.expired": "bans that ended on time",
+    "bans.observed": "bans that an observing rule would have made",
+    "bans.dropped": "unproven bans dropped early because the table was full",
+    "bans.refused": "bans not made because the table was full of proven ones",
+    "window.evicted": "sources forgotten although they could still count, because a table was full",
+    "link.lost": "times the link to Asterisk broke",
+    "link.refused": "logins that Asterisk refused",
+    "link.made": "times the link came up",
+    "clock.backwards": "times the driver's clock went back and was held",
+    "firewall.failed": "batches the kernel refused",
+    "firewall.rebuilt": "times our table was gone and was made anew",
+    "statsd.sent": "datagrams sent to the StatsD server",
+    "statsd.failed": "datagrams that could not be sent",
+}
+
+FAILED_LIMIT = 8_192
+"""Distinct addresses remembered between two flushes for the per-address meters; the rest count under no address."""
+
+
+class Tally:
+    """Running totals since the start. A name outside NAMES is our mistake and a KeyError."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(NAMES, 0)
+        self._failed: dict[tuple[Service, Transport, Source | None], int] = {}
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Count."""
+        self.counts[name] += count
+
+    def fail(self, service: Service, transport: Transport, source: Source) -> None:
+        """Count one failed authentication of a host, for the meters of res_auth_stats."""
+        failed = self._failed
+        key: tuple[Service, Transport, Source | None] = (service, transport, source)
+        if key not in failed and len(failed) >= FAILED_LIMIT:
+            key = (service, transport, None)
+        failed[key] = failed.get(key, 0) + 1
+
+    def take_failed(self) -> dict[tuple[Service, Transport, Source | None], int]:
+        """Return the failed authentications since the last call, by service, transport and host (None: the rest)."""
+        failed, self._failed = self._failed, {}
+        return failed

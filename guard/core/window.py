@@ -1,0 +1,97 @@
+"""Exact sliding windows in bounded memory.
+
+An offence counts while it is younger than the window: at `now` the window is the half-open interval
+(now - span, now]. The answer to "are there at least `threshold`?" is exact, whatever the order in which offences
+arrive, because only the newest `threshold` of a source can matter and those are kept.
+
+Memory is bounded by two tables. A source seen once on unproven evidence is light; one that is proven or seen twice
+is heavy. Each table forgets its own longest untouched entries when it is full, so a flood of invented addresses,
+each seen once, pushes out only its like. Forgetting an entry that could still count is `evicted`; forgetting what
+has left the window anyway is not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from guard.core.generations import Generations
+
+if TYPE_CHECKING:
+    from guard.core.address import Source
+    from guard.core.units import Duration, Instant
+
+LIGHT_LIMIT = 262_144
+"""Sources seen once: about 200 bytes each, 50 MB a rule when a spoofed flood fills it."""
+HEAVY_LIMIT = 131_072
+"""Sources that are proven or seen twice."""
+
+
+class Window:
+    """The offences of all sources under one rule."""
+
+    def __init__(
+        self,
+        span: Duration,
+        threshold: int,
+        light_limit: int = LIGHT_LIMIT,
+        heavy_limit: int = HEAVY_LIMIT,
+    ) -> None:
+        self.span = span
+        self.threshold = threshold
+        self.evicted = 0
+        # Each value is the instants of a source's newest offences, ascending; one of weight w stands there w times.
+        self._light: Generations[Source, tuple[int, ...]] = Generations(light_limit)
+        self._heavy: Generations[Source, tuple[int, ...]] = Generations(heavy_limit)
+        self._turn_at = 0
+
+    def __len__(self) -> int:
+        return len(self._light) + len(self._heavy)
+
+    def add(self, source: Source, at: Instant, weight: int, now: Instant, *, proven: bool) -> int:
+        """Count an offence of `weight` at the instant `at` <= `now`; return the source's total in the window.
+
+        An offence that has already left the window counts nothing.
+        """
+        if now >= self._turn_at:
+            self._turn(now)
+        floor = now - self.span
+        stamps = self._heavy.get(source)
+        if stamps is None:
+            stamps = self._light.pop(source)
+        if at <= floor:
+            return 0 if stamps is None else self._keep(source, stamps, floor)
+        if stamps is None:
+            fresh = (at,) * weight
+            table = self._heavy if proven else self._light
+            self._count(table.put(source, fresh[-self.threshold :]), floor)
+            return weight
+        in_order = at >= stamps[-1]
+        stamps += (at,) * weight
+        return self._keep(source, stamps if in_order else tuple(sorted(stamps)), floor)
+
+    def forget(self, source: Source) -> None:
+        """Drop a source's offences, because they have led to a ban."""
+        self._heavy.pop(source)
+        self._light.pop(source)
+
+    def _keep(self, source: Source, stamps: tuple[int, ...], floor: int) -> int:
+        if stamps[0] <= floor:
+            stamps = stamps[bisect_right(stamps, floor) :]
+        if not stamps:
+            self._heavy.pop(source)
+            return 0
+        self._count(self._heavy.put(source, stamps[-self.threshold :]), floor)
+        return len(stamps)
+
+    def _turn(self, now: Instant) -> None:
+        # What was last touched before the turn before this one is at least a span old: nothing is lost, unless a
+        # full table has turned by itself in between.
+        for table in (self._light, self._heavy):
+            for _ in range(2 if now >= self._turn_at + self.span else 1):
+                self._count(table.turn(), now - self.span)
+        self._turn_at = now + self.span
+
+    def _count(self, dropped: dict[Source, tuple[int, ...]] | None, floor: int) -> None:
+        if dropped:
+            self.evicted += sum(1 for stamps in dropped.values() if stamps[-1] > floor)
