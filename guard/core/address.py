@@ -101,13 +101,16 @@ def overlap(one: Source, other: Source) -> bool:
     return covers(one, other) or covers(other, one)
 
 
-@lru_cache(maxsize=4096)
 def is_special(source: Source) -> bool:
-    """Tell whether a source can never be a remote party: loopback, unspecified, multicast, broadcast, 0/8.
+    """Tell whether a source can never be a remote party: loopback, unspecified, multicast, broadcast, reserved.
 
     The kernel drops packets from such addresses as martians (docs/asterisk.md), so a claim to the contrary is a
     forgery or a fault. A network is special if it touches one.
     """
+    if source[0] == 4 and source[1] >= 8:
+        return source[2] in _SPECIAL_FIRST
+    if source[0] == 6 and source[1] == 128:
+        return source[2] == 0xFF or source[2:17] == bytes(15) and source[17] <= 1
     return any(overlap(source, special) for special in _SPECIAL)
 
 
@@ -126,7 +129,5 @@ def show_address(source: Source) -> str:
     return str(ipaddress.ip_address(source[2:]))
 
 
-_SPECIAL = tuple(
-    parse_source(text)
-    for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255", "::/128", "::1", "ff00::/8")
-)
+_SPECIAL_FIRST = frozenset((0, 127, *range(224, 256)))
+_SPECIAL = tuple(parse_source(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8"))

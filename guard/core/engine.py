@@ -1,0 +1,276 @@
+"""The engine: events and instants in; outcomes, changes and one deadline out.
+
+It is the same object for the daemon, replay, the simulator and the benchmarks, and it never asks a clock. What a
+driver owes it: `now` never goes back; after `tick(deadline)` the deadline is a later one; the changes it takes are
+applied in their order. What it owes a driver: every event gets exactly one outcome, final when it is given, and the
+outcomes sum to the events; nothing on the allowlist is ever in a change that adds.
+
+An event's instant is `now` less its age, and its age is the wall clock less EventTV, cut to 0 .. 1 h: a backlog that
+arrives late spreads over the past where it belongs, a clock that is wrong cannot move it into the future, and replay
+and daemon agree. A ban starts now.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from guard.core.address import HOST_LENGTH, is_special, widen
+from guard.core.ban import Ban, Change, Op
+from guard.core.event import FAILURES, Service
+from guard.core.generations import Generations
+from guard.core.ledger import CAPACITY, Ledger
+from guard.core.rule import Evidence, Mode, Scope
+from guard.core.sourceset import SourceSet
+from guard.core.tally import Tally
+from guard.core.units import HOUR, Duration, Instant, Wall
+from guard.core.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from guard.core.address import Source
+    from guard.core.event import Kind, SecurityEvent
+    from guard.core.rule import Rule
+
+MAX_AGE = HOUR
+"""An event is never taken to be older than this, whatever the two clocks say."""
+UNPROVEN_MAX = HOUR
+"""The longest ban on unproven evidence: whoever was framed is back soon."""
+SEEN_LIMIT = 262_144
+"""Sources whose events are counted, for the number that a ban states."""
+STANDING_LIMIT = 32_768
+"""Hosts whose standing (special, allowed) is remembered between events."""
+
+SOURCE_LENGTH = {4: 32, 6: 64}
+"""What one source is: an IPv6 site owns its /64."""
+
+MANUAL = "manual"
+
+
+class Outcome(StrEnum):
+    """The engine's one answer to an event."""
+
+    SPECIAL = "special"
+    ALLOWED = "allowed"
+    UNMATCHED = "unmatched"
+    COUNTED = "counted"
+    OBSERVED = "observed"
+    BANNED = "banned"
+    ALREADY_BANNED = "already_banned"
+
+
+class _Track:
+    """One rule and its offences. Proven ones are counted apart as well: only they make a ban proven."""
+
+    __slots__ = ("observes", "proven", "rule", "window")
+
+    def __init__(self, rule: Rule, mode: Mode) -> None:
+        self.rule = rule
+        self.observes = Mode.OBSERVE in (rule.mode, mode)
+        self.window = Window(rule.window, rule.threshold)
+        self.proven = self.window if rule.proven_only else Window(rule.window, rule.threshold)
+
+
+class Engine:
+    """Judges events by rules. All state is here and bounded; nothing is shared."""
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        *,
+        mode: Mode = Mode.ENFORCE,
+        allow: Iterable[Source] = (),
+        capacity: int = CAPACITY,
+    ) -> None:
+        self.mode = mode
+        self.tally = Tally()
+        self.allow = SourceSet(allow)
+        self.ledger = Ledger(capacity)
+        self.shadow = Ledger(capacity)  # what observing rules would have banned
+        self.now = Instant(0)
+        self._changes: list[Change] = []
+        self._seen: Generations[Source, int] = Generations(SEEN_LIMIT)
+        self._standing: Generations[Source, Outcome] = Generations(STANDING_LIMIT)
+        self.rules = tuple(rules)
+        self._tracks: dict[tuple[Service, Kind], list[_Track]] = {}
+        for rule in self.rules:
+            track = _Track(rule, mode)
+            for service in rule.services or Service:
+                for kind in rule.weights:
+                    self._tracks.setdefault((service, kind), []).append(track)
+
+    # What comes in.
+
+    def handle(self, events: Sequence[SecurityEvent], now: Instant, wall: Wall) -> list[Outcome]:
+        """Judge a batch that was read at `now`, when the wall clock said `wall`; one outcome per event, in order."""
+        now = self._advance(now)
+        outcomes = [self._judge(event, Instant(now - min(max(wall - event.at, 0), MAX_AGE)), now) for event in events]
+        self.tally.add("events", len(outcomes))
+        for outcome, count in Counter(outcomes).items():
+            self.tally.add(f"outcome.{outcome}", count)
+        return outcomes
+
+    def tick(self, now: Instant) -> None:
+        """Let time pass: end the bans that are over. Calling it more often than needed changes nothing."""
+        self._advance(now)
+
+    def ban(
+        self, source: Source, length: Duration, now: Instant, *, reason: str = "", scope: Scope = Scope.ALL
+    ) -> bool:
+        """Ban by hand; False if that changes nothing. The caller has asked `allow.touches(source)` before."""
+        now = self._advance(now)
+        assert not self.allow.touches(source), "nothing on the allowlist is ever banned"
+        strike = self.ledger.strike(source, Evidence.PROVEN, MAX_AGE, now)
+        ban = Ban(
+            source=source, rule=MANUAL, since=now, until=Instant(now + length), scope=scope,
+            strike=strike, events=self._seen.get(source) or 0, reason=reason, origin=MANUAL,
+        )  # fmt: skip
+        return self._record(self.ledger.add(ban))
+
+    def unban(self, source: Source, now: Instant) -> bool:
+        """Lift the ban of exactly this source early; False if it has none."""
+        self._advance(now)
+        return self._record(self.ledger.lift(source))
+
+    def allow_source(self, source: Source, now: Instant) -> None:
+        """Put a source on the allowlist, and lift every ban that touches it."""
+        now = self._advance(now)
+        self.allow.add(source)
+        self._standing = Generations(STANDING_LIMIT)
+        around = [self.ledger.get(widen(source, length)) for length in range(source[1])]
+        for ban in [*self.ledger.inside(source), *filter(None, around)]:
+            self._record(self.ledger.lift(ban.source))
+
+    def disallow_source(self, source: Source) -> bool:
+        """Take a source off the allowlist; False if it was not on it."""
+        if source not in self.allow:
+            return False
+        self.allow.discard(source)
+        self._standing = Generations(STANDING_LIMIT)
+        return True
+
+    # What goes out.
+
+    @property
+    def deadline(self) -> Instant | None:
+        """The next instant at which something happens by itself; hand it to `tick`."""
+        return min(filter(None, (self.ledger.deadline, self.shadow.deadline)), default=None)
+
+    def take_changes(self) -> list[Change]:
+        """Return the changes since the last call, in the order in which they have to be applied."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    # How it judges.
+
+    def _advance(self, now: Instant) -> Instant:
+        if now < self.now:
+            self.tally.add("clock.backwards")
+            return self.now
+        self.now = now
+        self._record(self.ledger.expire(now))
+        self.shadow.expire(now)
+        return now
+
+    def _judge(self, event: SecurityEvent, at: Instant, now: Instant) -> Outcome:
+        host = event.source
+        source = widen(host, SOURCE_LENGTH[host[0]])
+        self._seen.put(source, (self._seen.get(source) or 0) + 1)
+        if event.kind in FAILURES:
+            self.tally.fail(event.service, event.transport, host)
+        standing = self._standing.get(host) or self._look_up(host)
+        if standing is not Outcome.UNMATCHED:
+            return standing
+        tracks = self._tracks.get((event.service, event.kind))
+        closed = Scope.ALL if event.service is Service.AMI else Scope.SIP
+        if self.ledger.covering(host, closed):
+            return Outcome.ALREADY_BANNED
+        outcome = Outcome.UNMATCHED
+        for track in tracks or ():
+            if not track.rule.counts(event):
+                continue
+            if self._offend(track, event, at, now):
+                outcome = Outcome.OBSERVED if track.observes else Outcome.BANNED
+                if outcome is Outcome.BANNED:
+                    break
+            elif outcome is Outcome.UNMATCHED:
+                outcome = Outcome.COUNTED
+        return outcome
+
+    def _look_up(self, host: Source) -> Outcome:
+        standing = Outcome.UNMATCHED
+        if is_special(host):
+            standing = Outcome.SPECIAL
+        elif self.allow.around(host):
+            standing = Outcome.ALLOWED
+        self._standing.put(host, standing)
+        return standing
+
+    def _offend(self, track: _Track, event: SecurityEvent, at: Instant, now: Instant) -> bool:
+        """Count an offence; True if the source is banned under this rule, or would be if the rule did not observe."""
+        rule = track.rule
+        source = widen(event.source, min(rule.prefix[event.source[0]], event.source[1]))
+        if track.observes and self.shadow.covering(event.source):
+            return True
+        weight = rule.weights[event.kind]
+        proven = event.proven
+        total = track.window.add(source, at, weight, now, proven=proven)
+        sure = (
+            track.proven.add(source, at, weight, now, proven=True) if proven and track.proven is not track.window else 0
+        )
+        if total < rule.threshold:
+            return False
+        evidence = (
+            Evidence.PROVEN if max(sure, total if rule.proven_only else 0) >= rule.threshold else Evidence.UNPROVEN
+        )
+        if not self._trip(track, source, event, evidence, total, now):
+            return False
+        track.window.forget(source)
+        track.proven.forget(source)
+        return True
+
+    def _trip(
+        self, track: _Track, source: Source, event: SecurityEvent, evidence: Evidence, total: int, now: Instant
+    ) -> bool:
+        rule = track.rule
+        if self.allow.touches(source):  # a network with somebody allowed inside: only the host that offended
+            source = event.source
+        ledger = self.shadow if track.observes else self.ledger
+        strike = ledger.strike(source, evidence, rule.forget, now)
+        span, scope = rule.rung(strike), rule.scope
+        if evidence is Evidence.UNPROVEN:
+            span = min(span, UNPROVEN_MAX)
+            scope = Scope.SIP if scope is Scope.ALL else scope
+        ban = Ban(
+            source=source, rule=rule.name, since=now, until=Instant(now + span), scope=scope, evidence=evidence,
+            strike=strike, offences=total, events=self._events_of(source), reason=rule.name,
+        )  # fmt: skip
+        changes = ledger.add(ban)
+        if not track.observes:
+            return self._record(changes)
+        self.tally.add("bans.observed")
+        self._changes.append(Change(Op.OBSERVE, ban))
+        return True
+
+    def _events_of(self, source: Source) -> int:
+        usual = SOURCE_LENGTH[source[0]]
+        if source[1] >= usual:
+            return self._seen.get(widen(source, usual)) or 0
+        return sum(
+            count for seen, count in self._seen.items() if seen[0] == source[0] and widen(seen, source[1]) == source
+        )
+
+    def _record(self, changes: list[Change]) -> bool:
+        """Queue changes and count them; True if one of them adds or removes."""
+        self._changes += changes
+        for change in changes:
+            self.tally.add(_COUNT_OF[change.op])
+        self.tally.counts["bans.dropped"] = self.ledger.dropped
+        self.tally.counts["bans.refused"] = self.ledger.refused
+        return any(change.op is not Op.EXPIRE for change in changes)
+
+
+_COUNT_OF = {Op.ADD: "bans.added", Op.REMOVE: "bans.removed", Op.EXPIRE: "bans.expired"}
+assert set(HOST_LENGTH) == set(SOURCE_LENGTH)

@@ -1,0 +1,184 @@
+"""The ledger: who is banned, until when, and how often before. It is what should be true in the kernel.
+
+A source has at most one ban. Bans of one scope never overlap: a network's ban swallows the bans inside it and never
+ends before they would have, and nothing is banned again inside a ban that is at least as strong. The ledger stays
+below the size of the kernel's sets, because a full set loses the whole batch (ENFILE): it drops the unproven bans
+with the least time left, and counts them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from guard.core.address import covers, widen
+from guard.core.ban import Ban, Change, Op
+from guard.core.generations import Generations
+from guard.core.rule import Evidence, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guard.core.address import Source
+    from guard.core.units import Duration, Instant
+
+CAPACITY = 1_000_000
+"""Bans of one scope, family and prefix length; the kernel's sets are stated a little larger."""
+STRIKES_LIMIT = 200_000
+"""Sources whose former bans are remembered."""
+
+_STRENGTH = {Scope.SLOW: 1, Scope.SIP: 2, Scope.ALL: 3}
+
+SetKey = tuple[Scope, int, int]
+
+
+class Ledger:
+    """Active bans and strikes. `dropped` and `refused` count bans lost to a full table."""
+
+    def __init__(self, capacity: int = CAPACITY, strikes_limit: int = STRIKES_LIMIT) -> None:
+        self.dropped = 0
+        self.refused = 0
+        self._capacity = capacity
+        self._active: dict[Source, Ban] = {}
+        self._sizes: Counter[SetKey] = Counter()
+        self._lengths: dict[int, tuple[int, ...]] = {4: (), 6: ()}  # prefix lengths in use, by family
+        self._ends: list[tuple[Instant, Source]] = []
+        self._unproven: dict[SetKey, list[tuple[Instant, Source]]] = {}
+        # How many bans a source has had and when the last one ends; one ladder for each kind of evidence.
+        self._strikes: dict[Evidence, Generations[Source, tuple[int, Instant]]] = {
+            evidence: Generations(strikes_limit) for evidence in Evidence
+        }
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def __iter__(self) -> Iterator[Ban]:
+        return iter(list(self._active.values()))
+
+    def get(self, source: Source) -> Ban | None:
+        """Return the ban of exactly this source."""
+        return self._active.get(source)
+
+    def covering(self, source: Source, scope: Scope = Scope.SLOW) -> Ban | None:
+        """Return the strongest ban that shuts out all of `source` and is at least as strong as `scope`."""
+        found = None
+        strength = _STRENGTH[scope]
+        for length in self._lengths[source[0]]:
+            ban = self._active.get(widen(source, length)) if length <= source[1] else None
+            if ban is not None and _STRENGTH[ban.scope] >= strength:
+                found, strength = ban, _STRENGTH[ban.scope] + 1
+        return found
+
+    def strike(self, source: Source, evidence: Evidence, forget: Duration, now: Instant) -> int:
+        """Return which ban the next one of this source is, counted from 1."""
+        count, last_end = self._strikes[evidence].get(source) or (0, now)
+        return 1 if now - last_end >= forget else count + 1
+
+    def add(self, ban: Ban) -> list[Change]:
+        """Take in a ban and return the changes it brings; none if its source is shut out as strongly already.
+
+        A ban of a source that has one already becomes the stronger and the longer of both.
+        """
+        wider = self.covering(ban.source, ban.scope)
+        if wider is not None and (wider.source != ban.source or wider.until >= ban.until):
+            return []
+        changes = []
+        for weaker in self._replaced_by(ban):
+            ban = replace(ban, until=max(ban.until, weaker.until))
+            if weaker.source == ban.source:
+                ban = replace(ban, scope=max(ban.scope, weaker.scope, key=_STRENGTH.__getitem__))
+                self._take_out(weaker)
+            else:
+                changes.append(self._lift(weaker, Op.REMOVE))
+        room = self._make_room(ban)
+        if room is None:
+            self.refused += 1
+            return changes
+        self._active[ban.source] = ban
+        key = _set_key(ban)
+        self._resize(key, +1)
+        heapq.heappush(self._ends, (ban.until, ban.source))
+        if ban.evidence is Evidence.UNPROVEN:
+            heapq.heappush(self._unproven.setdefault(key, []), (ban.until, ban.source))
+        self._strikes[ban.evidence].put(ban.source, (ban.strike, ban.until))
+        return [*changes, *room, Change(Op.ADD, ban)]
+
+    def lift(self, source: Source) -> list[Change]:
+        """End the ban of exactly this source early. It was a mistake, so its strike is taken back."""
+        ban = self._active.get(source)
+        if ban is None:
+            return []
+        strikes = self._strikes[ban.evidence]
+        strikes.pop(source)
+        if ban.strike > 1:
+            strikes.put(source, (ban.strike - 1, ban.since))
+        return [self._lift(ban, Op.REMOVE)]
+
+    def inside(self, source: Source) -> list[Ban]:
+        """Return the bans of sources inside `source`, its own included."""
+        if any(length > source[1] for length in self._lengths[source[0]]):
+            return [ban for ban in self._active.values() if covers(source, ban.source)]
+        own = self._active.get(source)
+        return [] if own is None else [own]
+
+    def expire(self, now: Instant) -> list[Change]:
+        """End the bans whose time is over at `now`."""
+        changes = []
+        while self._ends and self._ends[0][0] <= now:
+            until, source = heapq.heappop(self._ends)
+            ban = self._active.get(source)
+            if ban is not None and ban.until == until:
+                changes.append(self._lift(ban, Op.EXPIRE))
+        return changes
+
+    @property
+    def deadline(self) -> Instant | None:
+        """The instant at which the next ban ends."""
+        while self._ends:
+            until, source = self._ends[0]
+            ban = self._active.get(source)
+            if ban is not None and ban.until == until:
+                return until
+            heapq.heappop(self._ends)
+        return None
+
+    def _replaced_by(self, ban: Ban) -> list[Ban]:
+        return [
+            held
+            for held in self.inside(ban.source)
+            if held.source == ban.source or _STRENGTH[held.scope] <= _STRENGTH[ban.scope]
+        ]
+
+    def _make_room(self, ban: Ban) -> list[Change] | None:
+        """Drop an unproven ban if the set is full; None if there is none to drop."""
+        key = _set_key(ban)
+        if self._sizes[key] < self._capacity:
+            return []
+        heap = self._unproven.get(key, [])
+        while heap:
+            until, source = heapq.heappop(heap)
+            held = self._active.get(source)
+            if held is not None and held.until == until and _set_key(held) == key:
+                self.dropped += 1
+                return [self._lift(held, Op.REMOVE)]
+        return None
+
+    def _lift(self, ban: Ban, op: Op) -> Change:
+        self._take_out(ban)
+        return Change(op, ban)
+
+    def _take_out(self, ban: Ban) -> None:
+        del self._active[ban.source]
+        self._resize(_set_key(ban), -1)
+
+    def _resize(self, key: SetKey, by: int) -> None:
+        self._sizes[key] += by
+        if self._sizes[key] == (by > 0):  # the set has just come into use, or gone out of it
+            in_use = {length for (_, family, length), size in self._sizes.items() if size and family == key[1]}
+            self._lengths[key[1]] = tuple(sorted(in_use))
+
+
+def _set_key(ban: Ban) -> SetKey:
+    return ban.scope, ban.source[0], ban.source[1]
