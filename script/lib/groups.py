@@ -1,0 +1,187 @@
+"""Run the groups of tests one by one, each in its own pytest with its own time, and end with one table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+TREE = Path(__file__).parents[2]
+CACHE = Path(os.environ["ASTGUARD_CACHE"])
+STATIC = {
+    "lint": ["ruff", "check", "."],
+    "format": ["ruff", "format", "--check", "."],
+    "types": ["mypy"],
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """One folder under tests/: with which libraries it runs, what it needs, and when it counts as hung."""
+
+    name: str
+    libraries: tuple[str, ...] = ("newest", "floor")
+    needs_root: bool = False
+    minutes: int = 5
+
+
+GROUPS = (
+    Group("static", libraries=("newest",)),
+    Group("unit"),
+    Group("arch", libraries=("newest",)),
+    Group("property", minutes=10),
+    Group("replay"),
+    Group("daemon"),
+    Group("kernel", needs_root=True, minutes=10),
+    Group("asterisk", libraries=("newest",), needs_root=True, minutes=20),
+)
+
+
+@dataclass
+class Row:
+    """A line of the table: one group with one set of libraries."""
+
+    group: Group
+    libraries: str
+    count: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)  # of what was skipped
+    note: str = ""  # instead of counts, or why they are not the whole truth
+
+    def fail(self, why: str) -> None:
+        """Count something that went wrong outside any test."""
+        self.count["failed"] += 1
+        self.note = why
+
+
+def main() -> int:
+    """Run what was asked for, show the table, and tell 0 only when everything asked for ran and passed."""
+    parser = argparse.ArgumentParser(prog="script/test", description="Run the tests of astguard.")
+    parser.add_argument("--full", action="store_true", help="run the long forms too")
+    parser.add_argument("group", nargs="*", metavar="GROUP", help="run only these: " + " ".join(g.name for g in GROUPS))
+    wanted = parser.parse_args()
+    unknown = set(wanted.group) - {group.name for group in GROUPS}
+    if unknown:
+        parser.error(f"no such group: {', '.join(sorted(unknown))}")
+    os.environ.setdefault("ASTGUARD_REQUIRE", "kernel,asterisk,daemon")  # a skip in these is a failure
+    if wanted.full:
+        os.environ["ASTGUARD_FULL"] = "1"
+
+    rows = [Row(group, "newest") for group in GROUPS]
+    rows += [Row(group, "floor") for group in GROUPS if "floor" in group.libraries]
+    for row in rows:
+        if wanted.group and row.group.name not in wanted.group:
+            row.note = "not asked for"
+        elif row.group.needs_root and os.geteuid() != 0:
+            row.fail("not run: it makes network namespaces, and only root may; run script/test as root")
+        else:
+            run(row, full=wanted.full)
+    return show(rows, full=wanted.full)
+
+
+def run(row: Row, *, full: bool) -> None:
+    """Run one group and note its time."""
+    print(f"\n== {row.group.name}, {row.libraries} libraries", flush=True)
+    started = time.monotonic()
+    if row.group.name == "static":
+        run_static(row)
+    else:
+        run_pytest(row, full=full)
+    row.seconds = time.monotonic() - started
+    print(f"== {row.group.name}: {row.seconds:.1f} s", flush=True)
+
+
+def run_static(row: Row) -> None:
+    """Run the linter, the formatter's check and the type checker."""
+    for name, (tool, *arguments) in STATIC.items():
+        print(f"{name}:", flush=True)
+        done = subprocess.run([CACHE / "venv-newest/bin" / tool, *arguments], cwd=TREE, check=False)
+        row.count["failed" if done.returncode else "passed"] += 1
+
+
+def run_pytest(row: Row, *, full: bool) -> None:
+    """Run one folder in a pytest of its own; what it counts comes from its JUnit report."""
+    python = CACHE / f"venv-{row.libraries}/bin/python"
+    folder = TREE / "tests" / row.group.name
+    if not python.exists():
+        row.fail("not run: its Python environment could not be made")
+        return
+    if not any(folder.glob("**/test_*.py")):
+        row.note = "empty"
+        return
+    with tempfile.TemporaryDirectory(prefix="astguard-") as scratch:
+        report = Path(scratch) / "report.xml"
+        options = ["-q", "--no-header", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=240"]
+        command = [python, "-m", "pytest", folder, *options, f"--junitxml={report}"]
+        code = call(command, limit=row.group.minutes * 60 * (6 if full else 1))
+        if report.exists():
+            read(report, row)
+        if code is None:
+            row.fail(f"cut off after {row.group.minutes} minutes")
+        elif code == 5:  # pytest's word for no tests collected
+            row.note = "empty"
+        elif code and not row.count["failed"]:
+            row.fail(f"pytest ended with exit code {code}")
+
+
+def call(command: list[str | Path], limit: float) -> int | None:
+    """Run a command; one that hangs is interrupted, so that it can tidy up, and None is told."""
+    with subprocess.Popen(command, cwd=TREE) as process:
+        try:
+            return process.wait(limit)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            return None
+
+
+def read(report: Path, row: Row) -> None:
+    """Count the tests of a JUnit report, and keep the reasons of those skipped."""
+    for case in ET.parse(report).iter("testcase"):
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            row.count["failed"] += 1
+        elif skipped is not None:
+            row.count["skipped"] += 1
+            row.reasons[skipped.get("message", "no reason given")] += 1
+        else:
+            row.count["passed"] += 1
+
+
+def show(rows: list[Row], *, full: bool) -> int:
+    """Print the table, what did not run and why, and the sum as the last line."""
+    print(f"\n{'group':<10} {'libraries':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
+    for row in rows:
+        numbers = [row.count[what] for what in ("passed", "failed", "skipped")]
+        line = "{:>7} {:>7} {:>8}".format(*numbers) if any(numbers) else f"{'-':>7} {'-':>7} {'-':>8}"
+        print(f"{row.group.name:<10} {row.libraries:<10} {line} {row.seconds:>8.1f}  {row.note}".rstrip())
+    missing = [
+        f"{number} of {row.group.name} ({row.libraries}): {why}" for row in rows for why, number in row.reasons.items()
+    ]
+    missing += [f"all of {row.group.name} ({row.libraries}): {row.note}" for row in rows if not row.count.total()]
+    if not full:
+        missing.append("the long forms: script/test --full")
+    print("\nDid not run:", *missing, sep="\n  ")
+    total = sum((row.count for row in rows), Counter())
+    failed = [f"{row.group.name} ({row.libraries})" for row in rows if row.count["failed"]]
+    print("\nFailed: " + ", ".join(failed) if failed else "\nNothing failed.")
+    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("script/test: interrupted")

@@ -1,0 +1,83 @@
+"""Modules a person can hold in mind, and pages that say what is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.arch.tree import Tree, parse, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_MODULE = 300
+"""Lines; a module that needs more is two modules."""
+
+_FENCE = re.compile(r"^ {0,3}```.*?^ {0,3}```[ \t]*$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(<?([^)\s>#]+)(?:#[^)\s]*)?>?\)|^\[[^\]]+\]:\s*([^\s#]+)", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^|[\s`$(])(?:sudo )?astguard((?: [a-z][a-z-]*)+)")
+_SCRIPT = re.compile(r"(?<![\w/.-])((?:script|bench|\.ci)/[\w./-]*\w)")
+
+
+def modules_too_long(tree: Tree) -> Iterator[str]:
+    """Complain of a module that nobody reads at one sitting."""
+    for file in tree.python("guard/"):
+        lines = read(file).count("\n")
+        if lines > LONGEST_MODULE:
+            yield f"{tree.name(file)}: {lines} lines, at most {LONGEST_MODULE}; make it two modules"
+
+
+def modules_without_docstring(tree: Tree) -> Iterator[str]:
+    """Complain of a module that does not say what it is for."""
+    for file in tree.python():
+        if read(file).strip() and not ast.get_docstring(parse(file)):
+            yield f"{tree.name(file)}: no docstring; the first line says what the file is about"
+
+
+def titles(tree: Tree) -> Iterator[str]:
+    """Complain of a page with no title, or with two."""
+    for file in tree.files:
+        if file.suffix == ".md":
+            found = re.findall(r"^# .+", _FENCE.sub("", read(file)), re.MULTILINE)
+            if len(found) != 1:
+                yield f"{tree.name(file)}: {len(found)} titles (`# ...`), want exactly one"
+
+
+def dead_links(tree: Tree) -> Iterator[str]:
+    """Complain of a link to a file that is not there."""
+    for file in tree.files:
+        if file.suffix != ".md":
+            continue
+        for found in _LINK.finditer(_FENCE.sub("", read(file))):
+            target = found[1] or found[2]
+            if not re.match(r"[a-z]+:", target) and not (file.parent / target).exists():
+                yield f"{tree.name(file)}: links to {target}, which is not there"
+
+
+def readme_promises(tree: Tree) -> Iterator[str]:
+    """Complain of a README that is missing, or that names a script or a command there is not."""
+    readme = tree.root / "README.md"
+    if not readme.exists():
+        yield "README.md: missing"
+        return
+    text = read(readme)
+    for script in sorted(set(_SCRIPT.findall(text))):
+        if not (tree.root / script).exists():
+            yield f"README.md: names {script}, which is not there"
+    for words in sorted({tuple(found.split()) for block in _code(text) for found in _COMMAND.findall(block)}):
+        asked = [sys.executable, "-m", "guard", *words, "--help"]
+        done = subprocess.run(asked, cwd=tree.root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = done.stderr.strip().splitlines()[-1:] or ["nothing"]
+            yield f"README.md: `astguard {' '.join(words)}` is no command: {said[0]}"
+
+
+def _code(text: str) -> Iterator[str]:
+    """Give what a page sets as code: fenced, indented or in backticks. Prose about astguard is no command."""
+    yield from _FENCE.findall(text)
+    rest = _FENCE.sub("", text)
+    yield from re.findall(r"^ {4}.*", rest, re.MULTILINE)
+    yield from re.findall(r"`[^`\n]+`", rest)
