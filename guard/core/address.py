@@ -110,7 +110,7 @@ def is_special(source: Source) -> bool:
     if source[0] == 4 and source[1] >= 8:
         return source[2] in _SPECIAL_FIRST
     if source[0] == 6 and source[1] == 128:
-        return source[2] == 0xFF or source[2:17] == bytes(15) and source[17] <= 1
+        return source[2] == 0xFF or (source[2:17] == bytes(15) and source[17] <= 1)
     return any(overlap(source, special) for special in _SPECIAL)
 
 

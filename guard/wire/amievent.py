@@ -1,0 +1,199 @@
+"""From the bytes of an AMI socket to blocks, and from blocks to security events.
+
+Blocks end with an empty line, lines with CRLF and with nothing else: a value may hold a bare CR, VT, U+2028 and 65 kB
+of text. A block is one of
+
+- an event: exactly one row of the grammar, behind a clean block;
+- a reply to an action of ours (`Response:` first);
+- foreign: a whole block of another AMI class;
+- tampered: everything else. It is counted and kept for display, and its claims are never believed.
+
+The neighbour rule: text that tears a block in two can make its second half a perfect event for any address, and such
+a half always follows a torn one. So an event is believed only if the security block before it was clean by itself.
+Foreign blocks do not count as clean, and replies are told by their ActionID: neither can stand between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from guard.core.event import Kind, Service
+from guard.wire.grammar import ROWS, Dialect, Grammar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guard.core.event import SecurityEvent
+
+BLOCK_LIMIT = 262_144
+"""Bytes of one block. Asterisk was seen to send values of 65 kB, and an event has at most three of the sender's."""
+EARLY_LIMIT = 1_000
+"""Blocks kept until our own login's event has shown which optional headers this Asterisk writes."""
+SAMPLES = 20
+SAMPLE_LIMIT = 2_048
+
+_END = b"\r\n\r\n"
+_TEXT = r"[^\r]*+(?:\r(?!\n)[^\r]*+)*+"
+_SECURITY = "|".join(sorted({row.kind for row in ROWS}))
+
+
+class Framing(NamedTuple):
+    """The optional headers between Privilege and EventTV: the same in every event of one connection.
+
+    `timestamp` is manager.conf's timestampevents, `debug` its debug (SequenceNumber, File, Line, Func), `system`
+    asterisk.conf's systemname.
+    """
+
+    timestamp: bool
+    debug: bool
+    system: str | None
+
+    def pattern(self) -> str:
+        """Return the expression for these headers and no others."""
+        return (
+            (_TIMESTAMP if self.timestamp else "")
+            + (_DEBUG if self.debug else "")
+            + ("" if self.system is None else r"\r\nSystemName: " + re.escape(self.system))
+        )
+
+
+_TIMESTAMP = r"\r\nTimestamp: \d{1,12}\.\d{6}"
+_DEBUG = r"\r\nSequenceNumber: \d{1,12}\r\nFile: [\w.-]+\r\nLine: \d{1,6}\r\nFunc: \w+"
+_ANY = re.compile(
+    rf"Event: \w+\r\nPrivilege: security,all({_TIMESTAMP})?({_DEBUG})?(?:\r\nSystemName: ({_TEXT}))?\r\nEventTV: .*",
+    re.ASCII | re.DOTALL,
+)
+_LINES = rf"(?:\r\n[A-Za-z][\w()-]*: ?{_TEXT})*"
+_FOREIGN = re.compile(rf"Event: (?!(?:{_SECURITY})\r\n)\w+(?!\r\nPrivilege: security)" + _LINES, re.ASCII)
+_REPLY = re.compile(r"Response: \w+" + _LINES, re.ASCII)
+
+
+@lru_cache(maxsize=8)
+def grammar(framing: Framing) -> Grammar:
+    """Return the AMI dialect of the grammar for one framing."""
+    opening = r"Event: (\w+)\r\nPrivilege: security,all" + framing.pattern()
+    return Grammar(Dialect(opening, r"\r\n{name}: {value}", _TEXT))
+
+
+class BlockReader:
+    """Cuts a byte stream into blocks, in whatever pieces it arrives. Holds at most BLOCK_LIMIT bytes."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._scanned = 0
+        self._skipping = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Return the blocks that are now complete, without their empty line.
+
+        A block that is not UTF-8, or longer than the limit, begins with NUL: no grammar takes it.
+        """
+        data = self._rest + data if self._rest else data
+        if data.find(_END, max(self._scanned - 3, 0)) < 0:
+            self._keep(data)
+            return []
+        *blocks, rest = data.split(_END)
+        if self._skipping:
+            blocks[0], self._skipping = b"\0" + self._skipping, b""
+        self._keep(rest)
+        return [_decode(block) for block in blocks]
+
+    def _keep(self, rest: bytes) -> None:
+        if len(rest) > BLOCK_LIMIT:
+            self._skipping = self._skipping or rest[:SAMPLE_LIMIT]
+            rest = rest[-3:]
+        self._rest, self._scanned = rest, len(rest)
+
+
+def _decode(block: bytes) -> str:
+    try:
+        return block.decode()
+    except UnicodeDecodeError:
+        return "\0" + block.decode(errors="backslashreplace")
+
+
+class EventReader:
+    """Sorts blocks and believes the clean ones. `username` is our own AMI user; None for a recording of another's."""
+
+    def __init__(self, username: str | None = None) -> None:
+        self.tampered = 0
+        self.foreign = 0
+        self.replies = 0
+        self.samples: deque[str] = deque(maxlen=SAMPLES)
+        self.own_login = False
+        self._username = username
+        self._grammar: Grammar | None = None
+        self._early: list[str] = []
+        self._torn = False  # the last security block was not clean by itself
+
+    def read(self, blocks: Sequence[str]) -> list[SecurityEvent]:
+        """Return the events among these blocks; count the others."""
+        if self._grammar is None:
+            blocks = self._wait(blocks)
+        return self._sort(blocks)
+
+    def finish(self) -> list[SecurityEvent]:
+        """Judge what still waits for our own login's event, because the recording ended without one."""
+        return self._sort(self._settle(self._early))
+
+    def _wait(self, blocks: Sequence[str]) -> Sequence[str]:
+        """Keep blocks until our own login's event has shown the framing; then return all that were kept."""
+        self._early += blocks
+        for block in blocks:
+            framing = _framing(block)
+            event = framing and grammar(framing).read(block)
+            if event and self._is_own_login(event):
+                return self._settle([block])
+        # Without it the first event has to do: better a framing that a forger may have chosen than none.
+        return self._settle(self._early) if len(self._early) >= EARLY_LIMIT else ()
+
+    def _settle(self, witnesses: Sequence[str]) -> Sequence[str]:
+        framing = next(filter(None, map(_framing, witnesses)), Framing(timestamp=False, debug=False, system=None))
+        self._grammar = grammar(framing)
+        early, self._early = self._early, []
+        return early
+
+    def _is_own_login(self, event: SecurityEvent) -> bool:
+        return (
+            event.kind is Kind.SUCCESSFUL_AUTH
+            and event.service is Service.AMI
+            and self._username in {None, event.account}
+        )
+
+    def _sort(self, blocks: Sequence[str]) -> list[SecurityEvent]:
+        events: list[SecurityEvent] = []
+        if not blocks:
+            return events
+        assert self._grammar is not None
+        read = self._grammar.read
+        for block in blocks:
+            event = read(block)
+            if event is not None:
+                if self._torn:
+                    self._tamper(block)
+                    self._torn = False
+                    continue
+                events.append(event)
+                if not self.own_login and self._is_own_login(event):
+                    self.own_login = True
+            elif _REPLY.fullmatch(block):
+                self.replies += 1
+            elif not self._torn and _FOREIGN.fullmatch(block):
+                self.foreign += 1
+            else:
+                self._tamper(block)
+                self._torn = True
+        return events
+
+    def _tamper(self, block: str) -> None:
+        self.tampered += 1
+        # ExpectedResponse of an AMI login is md5(challenge + secret): it may not be shown or logged.
+        self.samples.append(re.sub(r"(ExpectedResponse: )[^\r]*", r"\1...", block[:SAMPLE_LIMIT]))
+
+
+def _framing(block: str) -> Framing | None:
+    seen = _ANY.fullmatch(block)
+    return seen and Framing(timestamp=bool(seen[1]), debug=bool(seen[2]), system=seen[3])

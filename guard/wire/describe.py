@@ -1,0 +1,63 @@
+"""A ban as JSON: the one form in which the API, the command line and replay show it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from guard.core.address import show
+from guard.core.units import SECOND, Duration, Instant
+
+if TYPE_CHECKING:
+    from guard.core.ban import Ban
+    from guard.core.units import Wall
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def describe_ban(ban: Ban, now: Instant, wall: Wall) -> dict[str, object]:
+    """Return the contract object of `bans list -o json`; `wall` is what the wall clock says at `now`."""
+    return {
+        "source": show(ban.source),
+        "rule": ban.rule,
+        "scope": ban.scope.value,
+        "strike": ban.strike,
+        "since": show_time(ban.since - now + wall),
+        "until": show_time(ban.until - now + wall),
+        "left_seconds": max(0, ban.until - now) // SECOND,
+        "offences": ban.offences,
+        "events": ban.events,
+        "evidence": ban.evidence.value,
+        "reason": ban.reason,
+        "origin": ban.origin,
+    }
+
+
+def describe_replayed(ban: Ban) -> dict[str, object]:
+    """Return the contract object of `replay -o json`, where instants are the recording's wall clock."""
+    return {
+        "source": show(ban.source),
+        "rule": ban.rule,
+        "at": show_time(ban.since),
+        "until": show_time(ban.until),
+        "scope": ban.scope.value,
+        "strike": ban.strike,
+        "offences": ban.offences,
+        "events": ban.events,
+        "evidence": ban.evidence.value,
+        "by": "event",
+    }
+
+
+def show_time(wall: int) -> str:
+    """Write a wall clock time in ISO 8601, UTC, to the millisecond."""
+    try:
+        moment = _EPOCH + timedelta(microseconds=wall // 1000)
+    except OverflowError:
+        moment = datetime.max.replace(tzinfo=UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def left(ban: Ban, now: Instant) -> Duration:
+    """Return how long a ban still lasts."""
+    return Duration(max(0, ban.until - now))
