@@ -63,8 +63,9 @@ class Timing:
 class AmiLink:
     """Keeps a connection up for as long as `run` runs.
 
-    `on_events` gets each batch of believed events. `state` is `connecting`, `online`, `lost` or `refused`, `problem`
-    the reason if there is one; `self_test` is None until decided.
+    `on_events` gets each batch of believed events. `state` is `connecting`, `up`, `lost` or `refused`, and has been
+    since `changed_at`; `problem` is the reason if there is one, `self_test` None until decided, `lag_ms` how old the
+    newest event was when it was read.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class AmiLink:
         endpoint: Endpoint,
         on_events: Callable[[list[SecurityEvent]], None],
         tally: Tally,
+        *,
+        mono_ns: Callable[[], int],
         wall_ns: Callable[[], int],
         timing: Timing = Timing(),
     ) -> None:
@@ -84,7 +87,9 @@ class AmiLink:
         self.samples: list[str] = []
         self._on_events = on_events
         self._tally = tally
+        self._mono_ns = mono_ns
         self._wall_ns = wall_ns
+        self.changed_at = mono_ns()
         self._timing = timing
 
     async def run(self) -> None:
@@ -100,7 +105,7 @@ class AmiLink:
                 self._tally.add("link.refused")
                 self._report("refused", str(error), quiet=quiet)
             except (OSError, ProtocolError) as error:
-                if self.state == "online":
+                if self.state == "up":
                     quiet = False
                     self._tally.add("link.lost")
                 self._report("lost", self._explain(error), quiet=quiet)
@@ -127,13 +132,14 @@ class AmiLink:
         try:
             await self._within(
                 stream.online,
-                "connected, but no login; Asterisk greets at once, so check that ami.port is the port of manager.conf and "
-                "that ami.tls matches it",
+                "connected, but no login; Asterisk greets at once, so check that ami.port is the port of manager.conf "
+                "and that ami.tls matches it",
             )
             self._tally.add("link.made")
             for backoff in backoffs:
                 backoff.reset()
-            self.state, self.problem, self.asterisk = "online", "", client.version
+            self._change("up", "")
+            self.asterisk = client.version
             log.info("link to Asterisk at %s is up (AMI %s)", self.endpoint, client.version)
             await self._keep(stream, client)
         finally:
@@ -187,8 +193,13 @@ class AmiLink:
             self._on_events(events)
 
     def _report(self, state: str, problem: str, *, quiet: bool) -> None:
-        self.state, self.problem = state, problem
+        self._change(state, problem)
         log.log(logging.DEBUG if quiet else logging.WARNING, "no link to Asterisk at %s: %s", self.endpoint, problem)
+
+    def _change(self, state: str, problem: str) -> None:
+        if state != self.state:
+            self.changed_at = self._mono_ns()
+        self.state, self.problem = state, problem
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):

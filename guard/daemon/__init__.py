@@ -1,0 +1,31 @@
+"""The daemon: puts sensors, engine, firewall and API together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from guard.daemon.service import Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from guard.settings.config import Config
+    from guard.settings.rulefile import RuleSet
+
+
+def run(config: Config, ruleset: RuleSet, *, config_path: Path) -> int:
+    """Run the guard in the foreground until it is told to stop; GuardError if it cannot start."""
+    # The journal stamps lines itself.
+    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s")
+    logging.getLogger("astguard").info("configuration %s", config_path)
+
+    async def serve() -> None:
+        await Service(config, ruleset).run()
+
+    asyncio.run(serve())
+    return 0

@@ -1,0 +1,168 @@
+"""What the daemon does when somebody asks: the answers of the control API."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from guard import __version__
+from guard.core.address import is_special, show
+from guard.core.units import SECOND, Duration
+from guard.daemon.permits import COMMAND
+from guard.errors import ControlError, FirewallError, NotFound
+from guard.wire.control import describe_rule
+from guard.wire.describe import describe_ban, show_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from guard.core.address import Source
+    from guard.core.ban import Ban
+    from guard.daemon.enforcer import Enforcer
+    from guard.daemon.permits import Permits
+    from guard.sensors.amilink import AmiLink
+    from guard.settings.rulefile import RuleSet
+
+
+class Desk:
+    """Implements guard.api.control.Desk. Whatever it changes is in the kernel before it answers, or it says so."""
+
+    def __init__(self, enforcer: Enforcer, permits: Permits, link: AmiLink, ruleset: RuleSet) -> None:
+        self._enforcer = enforcer
+        self._engine = enforcer.engine
+        self._permits = permits
+        self._link = link
+        self._ruleset = ruleset
+        self._started = enforcer.now()
+
+    def status(self) -> dict[str, object]:
+        """Tell how it goes."""
+        engine, link = self._engine, self._link
+        try:
+            dropped = {scope.value: packets for scope, (packets, _) in self._enforcer.firewall.dropped().items()}
+        except FirewallError:
+            dropped = {}
+        age = Duration(self._enforcer.now() - link.changed_at)
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "mode": engine.mode.value,
+            "uptime_seconds": (self._enforcer.now() - self._started) // SECOND,
+            "link": {
+                "state": link.state,
+                "since": show_time(self._enforcer.wall() - age),
+                "asterisk": f"AMI {link.asterisk or 'unknown'} at {link.endpoint}",
+                "self_test": {None: "waiting", True: "ok", False: "failed"}[link.self_test],
+                "lag_ms": link.lag_ms,
+            },
+            "firewall": {
+                "backend": self._enforcer.firewall.name,
+                "dropped": sum(dropped.values()),
+                "dropped_by_scope": dropped,
+            },
+            "bans": len(engine.ledger),
+            "allow": len(engine.allow),
+            "counts": dict(engine.tally.counts),
+            "warnings": list(self._warnings()),
+            "tampered_samples": self._link.samples,
+        }
+
+    def _warnings(self) -> Iterable[dict[str, str]]:
+        if self._link.problem:
+            yield {"text": f"link: {self._link.problem}", "remedy": "attacks are not seen until this is mended"}
+        if self._enforcer.problem:
+            yield {"text": f"firewall: {self._enforcer.problem}", "remedy": "bans are tried again every few seconds"}
+        tampered = self._engine.tally.counts["tampered"]
+        if tampered:
+            text = f"{tampered} blocks on the AMI socket were tampered with, and not believed"
+            yield {"text": text, "remedy": "see docs/asterisk.md; close HTTP AMI to the outside"}
+
+    def bans(self) -> list[dict[str, object]]:
+        """List the active bans, the newest last."""
+        now, wall = self._enforcer.now(), self._enforcer.wall()
+        return [describe_ban(ban, now, wall) for ban in self._engine.ledger]
+
+    def ban(self, source: Source) -> dict[str, object]:
+        """Return the ban of this source, or the one that covers it."""
+        ban = self._engine.ledger.get(source) or self._engine.ledger.covering(source)
+        if ban is None:
+            raise NotFound(f"{show(source)} is not banned; 'astguard bans list' shows who is")
+        return self._describe(ban)
+
+    def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
+        """Ban by hand."""
+        if is_special(source):
+            raise ControlError(
+                f"{show(source)} holds loopback, multicast or reserved addresses, which are never banned"
+            )
+        if self._engine.allow.touches(source):
+            around = self._engine.allow.around(source) or next(self._engine.allow.inside(source))
+            raise ControlError(
+                f"{show(source)} is not banned: {show(around)} is on the allowlist ({self._permits.origin(around)})"
+            )
+        if not self._engine.ban(source, length, self._enforcer.now(), reason=reason):
+            covering = self._engine.ledger.covering(source)
+            by = f"{show(covering.source)} is banned already, as long" if covering else "the table of bans is full"
+            raise ControlError(f"{show(source)} is not banned anew: {by}")
+        self._settle()
+        ban = self._engine.ledger.get(source)
+        assert ban is not None, "it has just been made"
+        return self._describe(ban)
+
+    def remove_ban(self, source: Source) -> dict[str, object]:
+        """Lift the ban of exactly this source."""
+        ban = self._engine.ledger.get(source)
+        if ban is None:
+            covering = self._engine.ledger.covering(source)
+            if covering is not None:
+                raise NotFound(f"{show(source)} has no ban of its own; it lies in {show(covering.source)}, which has")
+            raise NotFound(f"{show(source)} is not banned; 'astguard bans list' shows who is")
+        self._engine.unban(source, self._enforcer.now())
+        self._settle()
+        return self._describe(ban)
+
+    def allowed(self) -> list[dict[str, object]]:
+        """List the allowlist."""
+        return [{"source": show(source), "origin": origin} for source, origin in self._permits]
+
+    def add_allow(self, source: Source) -> dict[str, object]:
+        """Allow a source until the next start, and lift the bans it touches."""
+        before = len(self._engine.ledger)
+        if self._permits.add(source, COMMAND):
+            self._enforcer.allow({source}, set())
+        return {
+            "source": show(source),
+            "origin": self._permits.origin(source),
+            "lifted": before - len(self._engine.ledger),
+        }
+
+    def remove_allow(self, source: Source) -> dict[str, object]:
+        """Take back what a command allowed."""
+        self._permits.remove(source)
+        self._enforcer.allow(set(), {source})
+        return {"source": show(source)}
+
+    def test_allow(self, source: Source) -> dict[str, object]:
+        """Tell whether a source would never be banned, and why."""
+        around = self._engine.allow.around(source)
+        return {
+            "source": show(source),
+            "allowed": around is not None,
+            "by": None if around is None else show(around),
+            "origin": "" if around is None else self._permits.origin(around),
+        }
+
+    def rules(self) -> list[dict[str, object]]:
+        """List the rules in force."""
+        return [
+            describe_rule(rule, self._engine.mode, self._ruleset.sources[rule.name]) for rule in self._ruleset.rules
+        ]
+
+    def _describe(self, ban: Ban) -> dict[str, object]:
+        return describe_ban(ban, self._enforcer.now(), self._enforcer.wall())
+
+    def _settle(self) -> None:
+        """Bring a change by hand to the kernel; ControlError if it could not be made there yet."""
+        self._enforcer.settle()
+        if self._enforcer.problem:
+            raise ControlError(f"noted, but not in the kernel yet: {self._enforcer.problem}; it is tried again")

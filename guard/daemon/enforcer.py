@@ -1,0 +1,187 @@
+"""Makes the ledger true in the kernel: engine in, firewall out, and a timer for the engine's deadline.
+
+Kernel first, then the report. A change the kernel refuses stays due and is tried again; it is reported when it is
+true. What is due is kept once per source, so it never outgrows the ledger, and every change can be applied twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from guard.core.address import show
+from guard.core.ban import Change, Op
+from guard.core.units import SECOND, Duration, Instant, Wall, format_duration
+from guard.errors import FirewallError, TableGone
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+
+    from guard.core.address import Source
+    from guard.core.engine import Engine
+    from guard.core.event import SecurityEvent
+    from guard.firewall import Firewall, Layout
+
+log = logging.getLogger("astguard")
+
+RETRY_FIRST = 0.1
+RETRY_LAST = 5.0
+"""Seconds until a refused batch is tried again, doubling from first to last."""
+
+
+class Enforcer:
+    """Owns engine and firewall. `mono_ns` and `wall_ns` are the clocks, `loop` runs the timers."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        firewall: Firewall,
+        layout: Layout,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        mono_ns: Callable[[], int],
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self.engine = engine
+        self.firewall = firewall
+        self.layout = layout
+        self.problem = ""
+        self._loop = loop
+        self._mono_ns = mono_ns
+        self._wall_ns = wall_ns
+        self._due: dict[Source, Change] = {}
+        self._retry_in = RETRY_FIRST
+        self._retry: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: Instant | None = None
+
+    def now(self) -> Instant:
+        """Return the engine's time."""
+        return Instant(self._mono_ns())
+
+    def wall(self) -> Wall:
+        """Return the wall clock."""
+        return Wall(self._wall_ns())
+
+    def start(self) -> None:
+        """Make table, chain and sets; FirewallError if the kernel will not."""
+        self.firewall.setup(self.layout)
+
+    def stop(self) -> None:
+        """Give up timers and sockets. The bans stay in the kernel, and end there on time."""
+        for handle in (self._timer, self._retry):
+            if handle is not None:
+                handle.cancel()
+        self.firewall.close()
+
+    def handle(self, events: list[SecurityEvent]) -> None:
+        """Judge events that have just been read."""
+        self.engine.handle(events, self.now(), self.wall())
+        self.settle()
+
+    def settle(self) -> None:
+        """Bring the engine's new changes to the kernel, then report them, and set the timer anew."""
+        changes = self.engine.take_changes()
+        for change in changes:
+            if change.op in {Op.EXPIRE, Op.OBSERVE}:
+                self._report(change)  # nothing for the kernel to do
+                if change.op is Op.EXPIRE and self._due.get(change.ban.source) is not None:
+                    del self._due[change.ban.source]
+            else:
+                self._due.pop(change.ban.source, None)  # the later change of a source goes last
+                self._due[change.ban.source] = change
+        if self._due and self._retry is None:
+            self._apply()
+        self._arm()
+
+    def allow(self, added: Iterable[Source], gone: Iterable[Source]) -> None:
+        """Change the allowlist: in the engine, which lifts the bans it touches, and in the kernel."""
+        for source in added:
+            self.engine.allow_source(source, self.now())
+        for source in gone:
+            self.engine.disallow_source(source)
+        self.layout = replace(self.layout, allow=tuple(self.engine.allow))
+        try:
+            self.firewall.setup(self.layout)
+        except FirewallError as error:
+            self._fail(error)
+        self.settle()
+
+    def _apply(self) -> None:
+        self._retry = None
+        changes = list(self._due.values())
+        try:
+            self.firewall.apply(changes, self.now())
+        except TableGone as error:
+            log.warning("our table is gone (%s); making it again with %d bans", error, len(self.engine.ledger))
+            self.engine.tally.add("firewall.rebuilt")
+            self._due = {ban.source: Change(Op.ADD, ban) for ban in self.engine.ledger}
+            try:
+                self.firewall.setup(self.layout)
+                self.firewall.apply(list(self._due.values()), self.now())
+            except FirewallError as again:
+                self._fail(again)
+                return
+        except FirewallError as error:
+            self._fail(error)
+            return
+        if self.problem:
+            log.info("the kernel takes our changes again")
+        self.problem, self._retry_in, self._due = "", RETRY_FIRST, {}
+        for change in changes:
+            self._report(change)
+
+    def _fail(self, error: FirewallError) -> None:
+        self.engine.tally.add("firewall.failed")
+        if not self.problem:
+            log.error("the kernel refused a change, trying again: %s", error)
+        self.problem = str(error)
+        now = self.now()
+        self._due = {source: change for source, change in self._due.items() if change.ban.until > now}
+        if self._retry is None:
+            self._retry = self._loop.call_later(self._retry_in, self._try_again)
+            self._retry_in = min(self._retry_in * 2, RETRY_LAST)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        try:
+            self.firewall.setup(self.layout)
+        except FirewallError as error:
+            self._fail(error)
+        else:
+            self._apply()
+
+    def _arm(self) -> None:
+        deadline = self.engine.deadline
+        if deadline == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = None, deadline
+        if deadline is not None:
+            delay = max(0, deadline - self.now()) / SECOND
+            self._timer = self._loop.call_later(delay, self._tick, deadline)
+
+    def _tick(self, deadline: Instant) -> None:
+        # A timer may fire a hair early; the engine's time then already is the deadline, or this would spin.
+        self._timer_at = None
+        self.engine.tick(max(deadline, self.now()))
+        assert self.engine.deadline != deadline, "a deadline that was handled is over"
+        self.settle()
+
+    def _report(self, change: Change) -> None:
+        op, ban = change
+        name = show(ban.source)
+        if op is Op.EXPIRE:
+            log.info("expire %s rule=%s strike=%d", name, ban.rule, ban.strike)
+        elif op is Op.REMOVE:
+            log.info("unban %s rule=%s", name, ban.rule)
+        else:
+            log.warning(
+                "%s %s for %s rule=%s scope=%s evidence=%s strike=%d offences=%d events=%d",
+                "ban" if op is Op.ADD else "would ban", name,
+                format_duration(Duration(ban.until - ban.since)), ban.rule,
+                ban.scope, ban.evidence, ban.strike, ban.offences, ban.events,
+            )  # fmt: skip

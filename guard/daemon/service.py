@@ -1,0 +1,144 @@
+"""The daemon's asyncio shell: makes the parts, lets them run side by side, and stops them in order.
+
+Before anything touches the kernel every check has passed: configuration, rules, secret, certificate, control socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+from guard.api.control import ControlServer
+from guard.api.statsd import StatsdSender
+from guard.core.engine import Engine
+from guard.daemon.desk import Desk
+from guard.daemon.enforcer import Enforcer
+from guard.daemon.permits import OWN, Permits
+from guard.errors import ConfigError
+from guard.firewall import Layout
+from guard.firewall.choice import choose
+from guard.sensors.amilink import AmiLink, Endpoint
+from guard.sensors.names import REFRESH, Names, own_addresses
+from guard.wire.statsd import Meters
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from guard.core.address import Source
+    from guard.settings.config import Ami, Config
+    from guard.settings.rulefile import RuleSet
+
+log = logging.getLogger("astguard")
+
+FLUSH = 10.0
+"""Seconds between two flushes of meters, StatsD's own default."""
+
+
+class Service:
+    """One running guard."""
+
+    def __init__(self, config: Config, ruleset: RuleSet) -> None:
+        self._config = config
+        self._permits = Permits()
+        for entry in config.allow:
+            self._permits.add(entry.source, str(entry.place))
+        self._permits.replace(OWN, own_addresses())
+        endpoint = _endpoint(config.ami)
+        engine = Engine(ruleset.rules, mode=config.mode, allow=[source for source, _ in self._permits])
+        layout = Layout(allow=tuple(engine.allow), sip_ports=config.firewall.sip_ports)
+        self._enforcer = Enforcer(
+            engine,
+            choose(config.firewall.backend),
+            layout,
+            loop=asyncio.get_running_loop(),
+            mono_ns=time.monotonic_ns,
+            wall_ns=time.time_ns,
+        )
+        self._link = AmiLink(
+            endpoint, self._enforcer.handle, engine.tally, mono_ns=time.monotonic_ns, wall_ns=time.time_ns
+        )
+        places = {entry.name: f"{entry.place} ({entry.name})" for entry in config.allow_names}
+        self._names = Names(places, lambda name, found: self._allow(places[name], found))
+        self._control = ControlServer(Desk(self._enforcer, self._permits, self._link, ruleset), config.control)
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT."""
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, log.warning, "this version does not reload; restart it, bans stay")
+        await self._control.start()
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            self._enforcer.start()
+            jobs: list[Coroutine[None, None, None]] = [self._link.run(), self._names.run(), self._watch_own()]
+            if self._config.statsd is not None:
+                jobs.append(self._meter())
+            tasks = [asyncio.create_task(_guarded(job)) for job in jobs]
+            log.info(
+                "astguard is up: mode %s, %d rules, firewall %s, %d networks allowed",
+                self._config.mode, len(self._enforcer.engine.rules), self._enforcer.firewall.name,
+                len(self._enforcer.engine.allow),
+            )  # fmt: skip
+            await stopped.wait()
+            log.info(
+                "astguard stops; %d bans stay in the kernel and end there on time", len(self._enforcer.engine.ledger)
+            )
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._control.stop()
+            self._enforcer.stop()
+
+    def _allow(self, origin: str, sources: frozenset[Source]) -> None:
+        added, gone = self._permits.replace(origin, sources)
+        if added or gone:
+            self._enforcer.allow(added, gone)
+
+    async def _watch_own(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH)
+            self._allow(OWN, frozenset(own_addresses()))
+
+    async def _meter(self) -> None:
+        statsd = self._config.statsd
+        assert statsd is not None, "the job is only made with a server"
+        sender, meters = StatsdSender(statsd.host, statsd.port), Meters(statsd.prefix, statsd.meter_support)
+        await sender.start()
+        tally = self._enforcer.engine.tally
+        try:
+            while True:
+                await asyncio.sleep(FLUSH)
+                gauges = {"bans.active": len(self._enforcer.engine.ledger), "link.lag_ms": self._link.lag_ms}
+                sender.send(meters.collect(tally.take_failed(), tally.counts, gauges, self._enforcer.now()))
+                tally.counts["statsd.sent"], tally.counts["statsd.failed"] = sender.sent, sender.failed
+        finally:
+            await sender.close()
+
+
+async def _guarded(job: Coroutine[None, None, None]) -> None:
+    """Run a job; a bug in it is logged and ends that job only, never the guard."""
+    try:
+        await job
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.exception("a part of astguard has stopped; please report this")
+
+
+def _endpoint(ami: Ami) -> Endpoint:
+    context = None
+    if ami.tls:
+        try:
+            context = ssl.create_default_context(cafile=None if ami.tls_ca is None else str(ami.tls_ca))
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError([f"{ami.place}: ami.tls_ca: {ami.tls_ca} holds no certificate ({error})"]) from None
+        if not ami.tls_verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return Endpoint(ami.host, ami.port, ami.username, ami.read_secret(), context)

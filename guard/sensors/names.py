@@ -1,0 +1,68 @@
+"""Addresses that change under us: the host's own, and those behind the names on the allowlist."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+from guard.core.address import is_special, parse_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from guard.core.address import Source
+
+log = logging.getLogger("astguard.names")
+
+RECORDS_LIMIT = 16
+"""Addresses taken from one name: a zone that answers with more may not open the door for a whole provider."""
+REFRESH = 60.0
+"""Seconds between look-ups."""
+
+
+def own_addresses() -> list[Source]:
+    """Return the addresses of this host's interfaces in this network namespace, from the kernel."""
+    from pyroute2 import IPRoute  # noqa: PLC0415 - heavy, and only the daemon needs it
+
+    with IPRoute() as route:
+        found = {message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS") for message in route.get_addr()}
+    return sorted(source for text in found if text and not is_special(source := parse_host(text)))
+
+
+class Names:
+    """Keeps looking names up; `on_change` gets a name's new addresses. The last good answer stays until a new one."""
+
+    def __init__(self, names: Iterable[str], on_change: Callable[[str, frozenset[Source]], None]) -> None:
+        self.known: dict[str, frozenset[Source]] = dict.fromkeys(names, frozenset())
+        self.failing: set[str] = set()
+        self._on_change = on_change
+
+    async def run(self) -> None:
+        """Look all names up now and every REFRESH seconds, until cancelled."""
+        while self.known:
+            await self.refresh()
+            await asyncio.sleep(REFRESH)
+
+    async def refresh(self) -> None:
+        """Look every name up once; one that does not answer keeps what it had."""
+        answers = await asyncio.gather(*map(_look_up, self.known), return_exceptions=True)
+        for name, answer in zip(list(self.known), answers, strict=True):
+            if isinstance(answer, BaseException) or not answer:
+                if name not in self.failing:
+                    log.warning(
+                        "allow: %s has no address (%s); its last addresses stay allowed", name, answer or "none"
+                    )
+                self.failing.add(name)
+                continue
+            self.failing.discard(name)
+            if answer != self.known[name]:
+                self.known[name] = answer
+                self._on_change(name, answer)
+
+
+async def _look_up(name: str) -> frozenset[Source]:
+    answers = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    found = (parse_host(str(sockaddr[0])) for *_, sockaddr in answers)
+    return frozenset(sorted(source for source in found if not is_special(source))[:RECORDS_LIMIT])
