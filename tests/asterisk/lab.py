@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.asterisk.image import asterisk_root
-from tests.asterisk.network import Host, routed
-from tests.asterisk.pbx import AMI_SECRET, Ami, asterisk
+from tests.asterisk.network import Host, end, routed
+from tests.asterisk.pbx import AMI_SECRET, Ami, Asterisk
 from tests.asterisk.sip import Caller
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Guard:
         self._host = host
         self._log = folder / "astguard.log"
         self._config = folder / "astguard.yaml"
+        self._process: subprocess.Popen[bytes] | None = None
         settings = {
             "mode": "enforce",
             "ami": {"host": "127.0.0.1", "port": 5038, "username": "astguard", "secret": AMI_SECRET},
@@ -77,22 +78,18 @@ class Guard:
         self._config.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()))
         self._config.chmod(0o600)  # it holds the secret
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Run the daemon until the end; it is up when it has seen its own login come back."""
+    def start(self) -> None:
+        """Start the daemon; it is up when it has seen its own login come back."""
         with self._log.open("a") as log:
             command = self._host.command(sys.executable, "-m", "guard", "run", "--config", self._config)
             process = subprocess.Popen(command, cwd=TREE, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            eventually(self._is_up, START_LIMIT, unless=lambda: process.poll() is not None, about=self.log)
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self._process = process
+        eventually(self.is_up, START_LIMIT, unless=lambda: process.poll() is not None, about=self.log)
+
+    def stop(self) -> None:
+        """Stop the daemon as systemd does."""
+        if self._process is not None:
+            end(self._process)
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one command of the command line against this daemon."""
@@ -113,9 +110,13 @@ class Guard:
         """Give what the daemon has said."""
         return self._log.read_text()
 
-    def _is_up(self) -> bool:
+    def is_up(self) -> bool:
+        """Tell whether the daemon hears Asterisk, which its own login has shown."""
         done = self.command("status", "-o", "json")
-        return done.returncode == 0 and json.loads(done.stdout)["link"]["proven"]
+        if done.returncode:
+            return False
+        link = json.loads(done.stdout)["link"]
+        return link["state"] == "up" and link["self_test"] == "ok"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,12 @@ class Lab:
     phone: Person
     attacker: Person
     folder: Path
+    asterisk: Asterisk
+
+    def restart_asterisk(self) -> None:
+        """Stop Asterisk and start it again, as after an upgrade."""
+        self.asterisk.stop()
+        self.asterisk.start()
 
     @contextlib.contextmanager
     def ami(self) -> Iterator[Ami]:
@@ -141,9 +148,10 @@ class Lab:
         folder.mkdir()
         guard = Guard(self.pbx, folder, allow)
         try:
-            with guard.running():
-                yield guard
+            guard.start()
+            yield guard
         finally:
+            guard.stop()
             self.pbx.run("nft", "flush", "ruleset", check=True)  # of the namespace, which is the lab's alone
 
 
@@ -152,8 +160,13 @@ def laboratory(folder: Path) -> Iterator[Lab]:
     """Put everything up, wait until Asterisk answers, and take everything down again."""
     root = asterisk_root()
     pbx, phone, attacker = Host("pbx", "203.0.113.10"), Host("phone", "192.0.2.21"), Host("attacker", "198.51.100.11")
-    with routed([pbx, phone, attacker]), asterisk(root, pbx, neighbour=phone, folder=folder):
-        yield Lab(pbx, Person(phone, pbx), Person(attacker, pbx), folder)
+    with routed([pbx, phone, attacker]):
+        asterisk = Asterisk(root, pbx, neighbour=phone, folder=folder)
+        try:
+            asterisk.start()
+            yield Lab(pbx, Person(phone, pbx), Person(attacker, pbx), folder, asterisk)
+        finally:
+            asterisk.stop()
 
 
 def eventually(

@@ -73,6 +73,16 @@ def routed(hosts: Sequence[Host]) -> Iterator[None]:
         yield
 
 
+def end(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:
+    """End a process politely, and then less so."""
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def _remove_leftovers() -> None:
     """Remove what a test run left behind that was killed before it could tidy up."""
     for left in NAMES.glob("astguard-*-*"):

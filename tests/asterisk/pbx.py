@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from tests.asterisk.network import end
 from tests.asterisk.sip import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.asterisk.network import Host
@@ -121,49 +120,52 @@ class Ami:
         self._socket.close()
 
 
-@contextlib.contextmanager
-def asterisk(root: Path, host: Host, neighbour: Host, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run Asterisk on a host until the end, and wait until it answers its neighbour's SIP."""
-    _configure(root, folder)
-    # `ip netns exec` gives the process a mount namespace of its own: what is mounted here vanishes with it.
-    mount = 'mount --bind "$1" "$2/lab" && mount -t proc proc "$2/proc" && mount --rbind /dev "$2/dev"'
-    start = f'{mount} && exec chroot "$2" /usr/sbin/asterisk -f -C /lab/etc/asterisk.conf'
-    with (folder / "console").open("w") as console:
-        command = host.command("sh", "-c", start, "sh", folder, root)
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, text=True)
-    try:
-        _wait_until_it_answers(process, host, neighbour, folder)
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+class Asterisk:
+    """Asterisk on a host: its root tree stays as it is, all it writes goes into a folder of its own."""
 
+    def __init__(self, root: Path, host: Host, neighbour: Host, folder: Path) -> None:
+        self._root, self._host, self._neighbour, self._folder = root, host, neighbour, folder
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("etc", "log", "run", "spool", "db", "keys", "cache"):
+            (folder / name).mkdir(parents=True)
+        modules = next(path for path in root.glob("usr/lib/**/asterisk/modules") if path.is_dir())
+        loads = "".join(f"load = {name}.so\n" for name in MODULES.split())
+        for name, text in CONFIGURATION.items():
+            filled = text.replace("{modules}", f"/{modules.relative_to(root)}").replace("{loads}", loads)
+            (folder / "etc" / name).write_text(filled)
+        with (folder / "etc/pjsip.conf").open("a") as file:
+            file.writelines(ACCOUNT.format(name=name) for name in ACCOUNTS)
 
-def _configure(root: Path, folder: Path) -> None:
-    """Write the configuration and make the folders Asterisk writes to; the root tree itself stays as it is."""
-    for name in ("etc", "log", "run", "spool", "db", "keys", "cache"):
-        (folder / name).mkdir(parents=True)
-    modules = next(path for path in root.glob("usr/lib/**/asterisk/modules") if path.is_dir())
-    loads = "".join(f"load = {name}.so\n" for name in MODULES.split())
-    for name, text in CONFIGURATION.items():
-        filled = text.replace("{modules}", f"/{modules.relative_to(root)}").replace("{loads}", loads)
-        (folder / "etc" / name).write_text(filled)
-    with (folder / "etc/pjsip.conf").open("a") as file:
-        file.writelines(ACCOUNT.format(name=name) for name in ACCOUNTS)
+    def start(self) -> None:
+        """Start it, and wait until SIP and AMI both answer: AMI comes first, PJSIP some time later."""
+        # `ip netns exec` gives the process a mount namespace of its own: what is mounted here vanishes with it.
+        mount = 'mount --bind "$1" "$2/lab" && mount -t proc proc "$2/proc" && mount --rbind /dev "$2/dev"'
+        start = f'{mount} && exec chroot "$2" /usr/sbin/asterisk -f -C /lab/etc/asterisk.conf'
+        with (self._folder / "console").open("w") as console:
+            command = self._host.command("sh", "-c", start, "sh", self._folder, self._root)
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+        deadline = time.monotonic() + START_LIMIT
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Asterisk does not answer:\n{self._complaints()}")
+            time.sleep(0.05)
 
+    def stop(self) -> None:
+        """Stop it."""
+        if self._process is not None:
+            end(self._process)
 
-def _wait_until_it_answers(process: subprocess.Popen[str], host: Host, neighbour: Host, folder: Path) -> None:
-    """Wait until SIP and AMI both answer: Asterisk opens AMI first, and PJSIP some time later."""
-    deadline = time.monotonic() + START_LIMIT
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), Caller(neighbour, host, "tcp") as caller, contextlib.closing(Ami(host)):
-            if caller.register(ACCOUNTS[0], f"right-{ACCOUNTS[0]}"):
-                return
-        time.sleep(0.05)
-    said = (folder / "console").read_text() + "".join(path.read_text() for path in (folder / "log").glob("messages"))
-    errors = [line for line in said.splitlines() if re.search("ERROR|WARNING|mount", line)]
-    raise RuntimeError("Asterisk does not answer:\n" + "\n".join(errors[-20:] or said.splitlines()[-20:]))
+    def _answers(self) -> bool:
+        with (
+            contextlib.suppress(OSError),
+            Caller(self._neighbour, self._host, "tcp") as caller,
+            contextlib.closing(Ami(self._host)),
+        ):
+            return caller.register(ACCOUNTS[0], f"right-{ACCOUNTS[0]}") is True
+        return False
+
+    def _complaints(self) -> str:
+        said = "".join(
+            path.read_text() for path in (self._folder / "console", self._folder / "log/messages") if path.exists()
+        )
+        return "\n".join(said.splitlines()[-30:])

@@ -1,0 +1,115 @@
+"""What an administrator sees: a real Asterisk is attacked, astguard cuts the attacker off, and the phone works on.
+
+astguard runs as a user starts it and is asked as a user asks it; the rules are the stock ones.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.asterisk.lab import eventually
+
+GUESSES = 2000
+"""More than Asterisk answers in the time astguard needs, by far: some two thousand a second against a millisecond."""
+
+TRANSPORTS = pytest.mark.parametrize("transport", ["udp", "tcp"])
+
+
+def bans_of(guard) -> dict[str, dict]:
+    return {ban["source"]: ban for ban in guard.json("bans", "list")}
+
+
+@TRANSPORTS
+def test_a_guesser_is_cut_off_while_the_phone_registers_on(lab, transport):
+    with lab.astguard() as guard, lab.phone.line(transport) as phone, lab.attacker.line(transport) as attacker:
+        assert phone.register("100", "right-100") is True
+
+        refused = attacker.guess("101", GUESSES)
+
+        assert refused < GUESSES, f"nobody stopped it:\n{guard.log()}"
+        assert lab.attacker.address in guard.kernel()
+        assert guard.json("status")["firewall"]["dropped"] > 0
+        # Not on the line that was open, whose flow the kernel knows, and not on a new one.
+        assert attacker.register("101", "still guessing") is None
+        assert not lab.attacker.gets_through(transport)
+        assert phone.register("100", "right-100") is True
+        assert lab.phone.register(transport=transport) is True
+
+
+@TRANSPORTS
+def test_the_list_of_bans_says_who_and_why_and_how_long(lab, transport):
+    with lab.astguard() as guard:
+        assert guard.json("bans", "list") == []
+        with lab.attacker.line(transport) as line:
+            line.guess("101", GUESSES)
+
+        ban = bans_of(guard)[f"{lab.attacker.address}/32"]
+
+        assert set(ban) >= {"source", "rule", "scope", "strike", "since", "until", "left_seconds", "offences"}
+        assert ban["rule"] == "pjsip-password-guessing"
+        assert ban["strike"] == 1
+        assert ban["offences"] >= 1
+        assert 0 < ban["left_seconds"] <= 3600
+        assert ban["since"] < ban["until"]
+        # Over UDP anybody can write anybody's address: that closes the SIP ports, not the house.
+        assert ban["scope"] == {"udp": "sip", "tcp": "all"}[transport]
+
+
+@TRANSPORTS
+def test_who_is_let_in_again_gets_through_again(lab, transport):
+    with lab.astguard() as guard:
+        with lab.attacker.line(transport) as line:
+            line.guess("101", GUESSES)
+        assert not lab.attacker.gets_through(transport)
+
+        assert guard.command("bans", "remove", lab.attacker.address).returncode == 0
+
+        assert guard.json("bans", "list") == []
+        assert lab.attacker.address not in guard.kernel()
+        assert lab.attacker.gets_through(transport)
+
+
+def test_who_is_banned_by_hand_stays_out(lab):
+    with lab.astguard() as guard:
+        assert lab.attacker.gets_through("udp")
+
+        assert guard.command("bans", "add", lab.attacker.address, "--for", "5m").returncode == 0
+
+        assert not lab.attacker.gets_through("udp")
+        assert not lab.attacker.gets_through("tcp")
+        assert bans_of(guard)[f"{lab.attacker.address}/32"]["rule"] == "manual"
+
+
+def test_who_is_allowed_may_guess_for_ever(lab):
+    """Nothing on the allowlist is ever banned (law 3)."""
+    with lab.astguard(f"{lab.attacker.address}/24") as guard, lab.attacker.line("tcp") as line:
+        assert line.guess("101", 200) == 200
+        assert guard.json("bans", "list") == []
+
+
+def test_a_ban_outlives_the_daemon(lab):
+    """Asterisk first, and on stop the bans stay (law 1): the kernel holds them, with their end."""
+    with lab.astguard() as guard:
+        with lab.attacker.line("tcp") as line:
+            line.guess("101", GUESSES)
+        before = bans_of(guard)
+        guard.stop()
+
+        assert not lab.attacker.gets_through("tcp")
+        assert lab.phone.register() is True
+
+        guard.start()
+        assert bans_of(guard).keys() == before.keys()
+        assert not lab.attacker.gets_through("tcp")
+
+
+def test_the_own_login_comes_back(lab):
+    """The self-test: what astguard does itself must arrive as an event, or the path is broken somewhere."""
+    with lab.astguard() as guard:
+        status = guard.json("status")
+        assert (status["link"]["state"], status["link"]["self_test"]) == ("up", "ok")
+        assert status["bans"] == 0
+
+        lab.restart_asterisk()
+
+        eventually(guard.is_up, 30, about=guard.log)
