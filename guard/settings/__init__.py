@@ -1,0 +1,1 @@
+"""Text files to checked, typed values; every mistake has its file:line:column."""

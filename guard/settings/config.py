@@ -1,0 +1,233 @@
+"""astguard.yaml: one file, and everything in it has a default. An empty file is a valid one.
+
+Relative paths are relative to the folder of the file. The secret never appears in a repr or an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guard.core.address import covers, parse_host, parse_source
+from guard.core.rule import Mode
+from guard.errors import AddressError, ConfigError
+from guard.settings.allowlist import AllowedName, AllowedSource, allowed
+from guard.settings.mistakes import Mistakes, Place
+from guard.settings.rulefile import Folder, stock_rules_folder
+from guard.settings.secretfile import read_secret_file, secret_text
+from guard.settings.table import Table, choice, whole, yes_or_no
+from guard.settings.yamlfile import Mapping, Node, parse, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_PATH = Path("/etc/astguard/astguard.yaml")
+LOCAL_RULES = Path("/etc/astguard/rules")
+MAX_SOCKET_PATH = 107  # bytes; sun_path of Linux holds 108 with its NUL
+
+_KEYS = ("mode", "ami", "firewall", "allow", "rules", "statsd", "state", "control")
+_AMI_KEYS = ("host", "port", "tls", "tls_ca", "username", "secret", "secret_file")
+_NOWHERE = Place(str(DEFAULT_PATH))
+_LOOPBACK = (parse_source("127.0.0.0/8"), parse_source("::1"))
+
+
+class Backend(StrEnum):
+    """Who keeps the bans; `auto` takes nftables where the kernel has it."""
+
+    AUTO = "auto"
+    NFTABLES = "nftables"
+    IPTABLES = "iptables"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ami:
+    """How to reach Asterisk's manager interface."""
+
+    host: str = "127.0.0.1"
+    port: int = 5038
+    tls: bool = False
+    tls_ca: Path | None = None
+    username: str = "astguard"
+    secret: str | None = field(default=None, repr=False)
+    secret_file: Path | None = None
+    place: Place = _NOWHERE
+
+    def read_secret(self) -> str:
+        """Return the secret, from its file if it has one; ConfigError says what to do if there is none."""
+        if self.secret is not None:
+            return self.secret
+        if self.secret_file is None:
+            raise ConfigError([f"{self.place}: 'ami' has no 'secret_file' and no 'secret'; run 'astguard setup'"])
+        return read_secret_file(self.secret_file)
+
+    @property
+    def tls_verify(self) -> bool:
+        """Whether the server's certificate is checked: always but on loopback without `tls_ca`."""
+        try:
+            host = parse_host(self.host)
+            loopback = any(covers(network, host) for network in _LOOPBACK)
+        except AddressError:
+            loopback = self.host == "localhost"
+        return self.tls and not (loopback and self.tls_ca is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firewall:
+    """Where bans are kept, and the ports that a ban of scope `sip` closes."""
+
+    backend: Backend = Backend.AUTO
+    sip_ports: tuple[int, ...] = (5060, 5061, 4569)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statsd:
+    """Where meters go, over UDP."""
+
+    host: str = "127.0.0.1"
+    port: int = 8125
+    prefix: str = ""
+    meter_support: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All of astguard.yaml. `statsd` None means that no meters are sent."""
+
+    mode: Mode = Mode.ENFORCE
+    ami: Ami = field(default_factory=Ami)
+    firewall: Firewall = field(default_factory=Firewall)
+    allow: tuple[AllowedSource, ...] = ()
+    allow_names: tuple[AllowedName, ...] = ()
+    rules: tuple[Folder, ...] = field(default_factory=lambda: (Folder(stock_rules_folder()), Folder(LOCAL_RULES)))
+    statsd: Statsd | None = None
+    state: Path = Path("/var/lib/astguard/astguard.db")
+    control: Path = Path("/run/astguard/astguard.sock")
+
+
+def load_config(path: Path = DEFAULT_PATH) -> Config:
+    """Read a configuration file; ConfigError with all its mistakes, or if there is none."""
+    mistakes = Mistakes()
+    missing = "no such file; 'astguard setup' writes it, and an empty one means the defaults"
+    config = _config(read(path, mistakes, missing), path, mistakes)
+    mistakes.check()
+    return config
+
+
+def parse_config(data: bytes, path: Path = DEFAULT_PATH) -> Config:
+    """Read the bytes of a configuration file as if they stood in `path`; ConfigError with all their mistakes."""
+    mistakes = Mistakes()
+    config = _config(parse(data, str(path), mistakes), path, mistakes)
+    mistakes.check()
+    return config
+
+
+def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
+    table = Table(node or Mapping(Place(str(path))), mistakes, _KEYS)
+    usual = Config()
+    file_path = _path_in(path.parent)
+    sources, names = _allow(table)
+    return Config(
+        mode=table.one("mode", choice("a mode", {mode.value: mode for mode in Mode}), usual.mode),
+        ami=_ami(table.table("ami", _AMI_KEYS), file_path),
+        firewall=_firewall(table.table("firewall", ("backend", "sip_ports"))),
+        allow=sources,
+        allow_names=names,
+        rules=tuple(Folder(*folder) for folder in table.many("rules", file_path)) or usual.rules,
+        statsd=_statsd(table) if "statsd" in table else None,
+        state=table.one("state", file_path, usual.state),
+        control=table.one("control", _socket_in(file_path), usual.control),
+    )
+
+
+def _ami(table: Table, file_path: Callable[[str], Path]) -> Ami:
+    usual = Ami()
+    tls = table.one("tls", yes_or_no, usual.tls)
+    if "secret" in table and "secret_file" in table:
+        table.wrong(table.where("secret_file"), "'secret' and 'secret_file' are both given; keep 'secret_file'")
+    if "tls_ca" in table and not tls and table.sound("tls"):
+        table.wrong(table.where("tls_ca"), "'tls_ca' has no use without 'tls: yes'")
+    return Ami(
+        host=table.one("host", _host, usual.host),
+        port=table.one("port", _port, 5039 if tls else usual.port),
+        tls=tls,
+        tls_ca=table.one("tls_ca", file_path, None),
+        username=table.one("username", _username, usual.username),
+        secret=table.one("secret", secret_text, None),
+        secret_file=table.one("secret_file", file_path, None),
+        place=table.place,
+    )
+
+
+def _firewall(table: Table) -> Firewall:
+    usual = Firewall()
+    return Firewall(
+        backend=table.one("backend", choice("a backend", {kind.value: kind for kind in Backend}), usual.backend),
+        sip_ports=tuple(port.value for port in table.many("sip_ports", _port)) or usual.sip_ports,
+    )
+
+
+def _statsd(config: Table) -> Statsd:
+    table = config.table("statsd", ("host", "port", "prefix", "meter_support"))
+    usual = Statsd()
+    return Statsd(
+        host=table.one("host", _host, usual.host),
+        port=table.one("port", _port, usual.port),
+        prefix=table.one("prefix", _prefix, usual.prefix),
+        meter_support=table.one("meter_support", yes_or_no, usual.meter_support),
+    )
+
+
+def _allow(table: Table) -> tuple[tuple[AllowedSource, ...], tuple[AllowedName, ...]]:
+    sources: list[AllowedSource] = []
+    names: list[AllowedName] = []
+    for value, place in table.many("allow", allowed, repeats=True, empty=True):
+        if isinstance(value, str):
+            names.append(AllowedName(value, place))
+        else:
+            sources.append(AllowedSource(value, place))
+    return tuple(sources), tuple(names)
+
+
+_port = whole(1, 65535)
+
+
+def _host(text: str) -> str:
+    if not text or len(text) > 253 or not text.isprintable() or " " in text:
+        raise ValueError(f"{text!r} is not a host; write it like 127.0.0.1, ::1 or pbx.example.org")
+    return text
+
+
+def _username(text: str) -> str:
+    if not text or len(text) > 80 or not text.isprintable():
+        raise ValueError(f"{text!r} is not a user of manager.conf")
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{0,40}", text):
+        raise ValueError(f"{text!r} is not a prefix; it has at most 40 letters, digits, '_', '.' and '-'")
+    return text
+
+
+def _path_in(folder: Path) -> Callable[[str], Path]:
+    def file_path(text: str) -> Path:
+        if not text.isprintable() or not text:
+            raise ValueError(f"{text!r} is not a path")
+        return folder / text
+
+    return file_path
+
+
+def _socket_in(file_path: Callable[[str], Path]) -> Callable[[str], Path]:
+    def socket_path(text: str) -> Path:
+        path = file_path(text)
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            raise ValueError(f"the path of a socket has at most {MAX_SOCKET_PATH} bytes")
+        return path
+
+    return socket_path
