@@ -112,19 +112,17 @@ class Table:
         return found
 
     def pairs(self, key: str, read_key: Callable[[str], K], read: Callable[[str], T], default: T) -> dict[K, Placed[T]]:
-        """Return the mapping under a key; the places are those of its keys."""
-        node = self._nodes.get(key)
+        """Return the mapping under a key, for which `is_mapping` holds; the places are those of its keys."""
+        node = self._nodes[key]
+        assert isinstance(node, Mapping)
+        if not node.pairs:
+            self._fail(key, node.place, f"{key!r} has no value")
         found: dict[K, Placed[T]] = {}
-        if isinstance(node, Mapping):
-            for word, (place, value) in node.pairs.items():
-                name = self._read(key, Scalar(place, word), read_key, None)
-                number = self._read(key, value, read, default)
-                if name is not None:
-                    found[name] = Placed(number, place)
-            if not node.pairs:
-                self._fail(key, node.place, f"{key!r} has no value")
-        elif node is not None:
-            self._fail(key, node.place, f"{key!r} must be a mapping")
+        for word, (place, value) in node.pairs.items():
+            name = self._read(key, Scalar(place, word), read_key, None)
+            number = self._read(key, value, read, default)
+            if name is not None:
+                found[name] = Placed(number, place)
         return found
 
     def table(self, key: str, keys: Collection[str]) -> Table:

@@ -114,14 +114,9 @@ def parse(data: bytes, file: str, mistakes: Mistakes) -> Node | None:
         for event in _events(text):
             if not tree.take(event):
                 return None
-    except yaml.MarkedYAMLError as error:
-        tree.wrong(
-            error.problem_mark or error.context_mark,
-            f"not YAML: {error.problem or error.context}; is a text short of quotes?",
-        )
-        return None
-    except yaml.YAMLError as error:  # reader errors, which have no mark
-        mistakes.add(Place(file), f"not YAML: {error}")
+    except yaml.YAMLError as error:  # reader errors have no mark, but _UNREADABLE is stricter than the reader
+        problem = getattr(error, "problem", None) or error
+        tree.wrong(getattr(error, "problem_mark", None), f"not YAML: {problem}; is a text short of quotes?")
         return None
     return tree.root
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -502,3 +503,37 @@ def test_any_file_gives_a_rule_or_mistakes(tmp_path_factory, data):
         read, mistakes = None, error.mistakes
     assert read is None or (read.ban and read.weights)
     assert all(line.startswith(f"{path}:") for line in mistakes)
+
+
+# --- docs/rules.md ---------------------------------------------------------------------------------------------------
+
+MANUAL = (Path(__file__).parents[3] / "docs/rules.md").read_text()
+
+
+def test_the_manual_quotes_stock_rules_as_they_are():
+    quoted = re.findall(r"`rules/([a-z-]+\.yaml)`[^`]*```yaml\n(.*?)```", MANUAL, re.DOTALL)
+    assert len(quoted) == MANUAL.count("```yaml") >= 3
+    for name, text in quoted:
+        assert text == (STOCK / name).read_text(), name
+
+
+def test_the_manual_names_every_stock_rule():
+    rows = set(re.findall(r"^\| `([a-z-]+)` \|", MANUAL.split("## Stock rules")[1], re.MULTILINE))
+    assert rows == {path.stem for path in STOCK.iterdir()}
+
+
+def test_the_manual_names_every_key_and_no_other(tmp_path):
+    (said,) = mistakes_of(tmp_path, SHORT + "qqq: 1\n")
+    rows = re.findall(r"^\| `([a-z]+)` \|", MANUAL.split("## All keys")[1].split("###")[0], re.MULTILINE)
+    assert ", ".join(rows) == said.partition("known are ")[2]
+
+
+def test_the_manual_says_what_asterisk_reports():
+    section = MANUAL.split("## What Asterisk reports")[1].split("## Stock rules")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in section.splitlines() if line.startswith("| `")]
+    for service, column in ((Service.PJSIP, 1), (Service.SIP, 2), (Service.AMI, 3)):
+        named = {row[0].strip("`") for row in rows if row[column] == "yes"}
+        assert named == POSSIBLE[service] - {Kind.SUCCESSFUL_AUTH}
+    text = section.split("ACL names of PJSIP:")[1]
+    for service, words in zip((Service.PJSIP, Service.SIP), text.split("Of chan_sip:"), strict=True):
+        assert set(re.findall(r"`(\w+)`", words)) == ACL_NAMES[service]
