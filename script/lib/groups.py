@@ -41,7 +41,7 @@ GROUPS = (
     Group("replay"),
     Group("daemon"),
     Group("kernel", needs_root=True, minutes=10),
-    Group("asterisk", libraries=("newest",), needs_root=True, minutes=20),
+    Group("asterisk", needs_root=True, minutes=20),
 )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LONGEST_MODULE = 300
 """Lines; a module that needs more is two modules."""
 
+_BROKEN_IN_3_11_2 = re.compile(r"\)(?:[*+?]|\{\d*,?\d*\})\+")
+
 _FENCE = re.compile(r"^ {0,3}```.*?^ {0,3}```[ \t]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(<?([^)\s>#]+)(?:#[^)\s]*)?>?\)|^\[[^\]]+\]:\s*([^\s#]+)", re.MULTILINE)
 _COMMAND = re.compile(r"(?:^|[\s`$(])(?:sudo )?astguard((?: [a-z][a-z-]*)+)")
@@ -35,6 +37,17 @@ def modules_without_docstring(tree: Tree) -> Iterator[str]:
     for file in tree.python():
         if read(file).strip() and not ast.get_docstring(parse(file)):
             yield f"{tree.name(file)}: no docstring; the first line says what the file is about"
+
+
+def patterns_that_debian_cannot_read(tree: Tree) -> Iterator[str]:
+    """Complain of a possessive group such as `(ab)*+`: in Python 3.11.2, Debian 12's, it never matches.
+
+    A possessive character (`a*+`) and an atomic group (`(?>(ab)*)`) are right there and mean the same.
+    """
+    for file in tree.python("guard/"):
+        for node in ast.walk(parse(file)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _BROKEN_IN_3_11_2.search(node.value):
+                yield f"{tree.name(file)}:{node.lineno}: a possessive group never matches in Python 3.11.2; use (?>...)"
 
 
 def titles(tree: Tree) -> Iterator[str]:

@@ -32,6 +32,7 @@ VIOLATIONS = [
     (words.sleeps_and_clocks, "tests/property/test_rule.py", "import time\nnow = time.monotonic()\n"),
     (pages.modules_too_long, "guard/core/rule.py", "pass\n" * 301),
     (pages.modules_without_docstring, "guard/core/rule.py", "import re\n"),
+    (pages.patterns_that_debian_cannot_read, "guard/wire/ami.py", 'WORDS = r"(?:a|bc)*+d"\n'),
     (pages.titles, "docs/rules.md", "# One\n\n# Two\n"),
     (pages.titles, "docs/rules.md", "Prose.\n\n```sh\n# a comment in a script\n```\n"),
     (pages.dead_links, "docs/rules.md", "# Rules\n\nSee [there](nowhere.md#place).\n"),
@@ -47,6 +48,7 @@ FINE = [
     (words.words_of_others, "docs/rules.md", "# Rules\n\nThe limit was hit, and that was a decision.\n"),
     (words.unfinished_business, "script/demo", "mktemp -d /tmp/demo.XXXX" + "XX\n"),
     (words.sleeps_and_clocks, "tests/daemon/test_link.py", "import time\ntime.sleep(1)\n"),
+    (pages.patterns_that_debian_cannot_read, "guard/wire/ami.py", 'WORDS = r"(?>(?:a|bc)*)d[^e]*+"\n'),
     (pages.titles, "docs/rules.md", "# Rules\n\n```sh\n# a comment in a script\n```\n"),
     (pages.dead_links, "docs/rules.md", "# Rules\n\n[Itself](rules.md#a), [elsewhere](https://example.com/x).\n"),
 ]

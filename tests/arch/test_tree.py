@@ -22,6 +22,7 @@ CHECKS = [
     words.sleeps_and_clocks,
     pages.modules_too_long,
     pages.modules_without_docstring,
+    pages.patterns_that_debian_cannot_read,
     pages.titles,
     pages.dead_links,
     pages.readme_promises,

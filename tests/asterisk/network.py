@@ -61,7 +61,8 @@ def routed(hosts: Sequence[Host]) -> Iterator[None]:
             _ip("netns", "add", host.name)
             cleanup.callback(_ip, "netns", "delete", host.name)
             _ip("-n", host.name, "link", "set", "lo", "up")
-        router.run("sysctl", "-qw", "net.ipv4.ip_forward=1", check=True)
+        with router.entered():
+            Path("/proc/sys/net/ipv4/ip_forward").write_text("1")  # of the namespace that writes
         for number, host in enumerate(hosts):
             gateway = host.address.rpartition(".")[0] + ".1"
             port = f"host{number}"

@@ -84,7 +84,8 @@ password=right-{name}
 
 [{name}]
 type=aor
-max_contacts=5
+max_contacts=1
+remove_existing=yes
 """
 MODULES = """
     res_pjproject res_sorcery_config res_sorcery_memory res_sorcery_astdb res_timing_timerfd

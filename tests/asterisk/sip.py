@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from tests.asterisk.network import Host
 
-PATIENCE = 2.0
+PATIENCE = 1.5
 """Seconds without an answer after which a client knows itself cut off; the PBX is a millisecond away."""
 
 _STATUS = re.compile(rb"SIP/2\.0 (\d{3}) ")
