@@ -1,8 +1,8 @@
 """Text from the network, made fit to be shown.
 
 A terminal obeys escape sequences, a line break forges a line of a log, a right-to-left mark turns an address around.
-What is not plainly printable is shown as its escape; the backslash is escaped too, so that an escape in the output
-never means two things.
+What is not plainly printable is shown as its escape. A backslash stays one, so text that was made printable before is
+not changed again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def printable(text: str, limit: int = LIMIT) -> str:
 
 
 def _is_plain(char: str) -> bool:
-    return char.isprintable() and char != "\\" and char not in _BLANK
+    return char.isprintable() and char not in _BLANK
 
 
 def _show(char: str) -> str:
