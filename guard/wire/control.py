@@ -1,0 +1,221 @@
+"""The control API: what may be asked of the running daemon, and how question and answer look in HTTP and JSON.
+
+    GET /v1/status      GET /v1/bans             POST /v1/bans  {"source", "for", "reason"}
+    GET /v1/rules       GET /v1/bans/SOURCE      DELETE /v1/bans/SOURCE
+                        GET /v1/allow            POST /v1/allow {"source"}
+                        GET /v1/allow/SOURCE     DELETE /v1/allow/SOURCE
+
+SOURCE is an address or a network with its slash percent-encoded: `/v1/bans/198.51.100.0%2F24`. `GET /v1/allow/SOURCE`
+tells whether a source is allowed, and by what. An answer is the JSON value itself; an error has a status of 400 or
+more and is `{"error": text, "exit_code": n}`, the code that the command line ends with. `/v1` stays as it is: keys may
+be added, never changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from guard.core.address import Source, parse_source, show
+from guard.core.text import printable
+from guard.core.units import DAY, HOUR, Duration, format_duration, parse_duration
+from guard.errors import ConfigError, ControlError, DaemonUnreachable, GuardError, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from guard.core.rule import Mode, Rule
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of a request's body; the longest real one has 300."""
+HEAD_LIMIT = 16 * 1024
+"""Bytes of an answer's head; aiohttp writes 160."""
+ANSWER_LIMIT = 512 * 1024 * 1024
+"""Bytes of an answer: the ledger's million bans at 250 bytes each, twice."""
+REASON_LIMIT = 200
+"""Characters of the reason for a ban by hand."""
+USUAL_LENGTH = HOUR
+LONGEST = Duration(366 * DAY)
+"""The longest ban by hand; who must never return belongs in the administrator's own firewall."""
+
+
+class Call(Enum):
+    """What can be asked; the values are a method and a path, in which `*` stands for a source."""
+
+    STATUS = "GET /v1/status"
+    RULES = "GET /v1/rules"
+    BANS = "GET /v1/bans"
+    BAN = "GET /v1/bans/*"
+    ADD_BAN = "POST /v1/bans"
+    REMOVE_BAN = "DELETE /v1/bans/*"
+    ALLOWED = "GET /v1/allow"
+    TEST_ALLOW = "GET /v1/allow/*"
+    ADD_ALLOW = "POST /v1/allow"
+    REMOVE_ALLOW = "DELETE /v1/allow/*"
+
+
+class Request(NamedTuple):
+    """A checked question. `source` is there if its call has one; `length` and `reason` belong to ADD_BAN."""
+
+    call: Call
+    source: Source = Source(b"")
+    length: Duration = USUAL_LENGTH
+    reason: str = ""
+
+
+class RequestError(ControlError):
+    """A request that is none of ours; `status` is HTTP's word for what is wrong with it."""
+
+    exit_code = 2
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def parse_request(method: str, target: str, body: bytes) -> Request:
+    """Read a request from its method, its target as it stood in the request line, and its body.
+
+    RequestError or AddressError says what is wrong, whatever the bytes were.
+    """
+    path, source = _split(target)
+    try:
+        call = Call(f"{method} {path}")
+    except ValueError:
+        known = [call.value.split()[0] for call in Call if call.value.endswith(f" {path}")]
+        text = f"expected {' or '.join(known)}" if known else "expected a path under /v1, see the manual"
+        raise RequestError(f"no {method} {target!r:.200}; {text}", 405 if known else 404) from None
+    if call not in (Call.ADD_BAN, Call.ADD_ALLOW):
+        if body:
+            raise RequestError(f"{call.value} takes no body; {len(body)} bytes came")
+        return Request(call) if source is None else Request(call, parse_source(source))
+    if call is Call.ADD_ALLOW:
+        return Request(call, parse_source(_take_text(body, "source")["source"]))
+    texts = _take_text(body, "source", "for", "reason")
+    return Request(
+        call, parse_source(texts["source"]), _length(texts.get("for")), check_reason(texts.get("reason", ""))
+    )
+
+
+def write_request(request: Request) -> bytes:
+    """Write a request as it goes over the socket; its answer ends the connection."""
+    method, _, path = request.call.value.partition(" ")
+    value: dict[str, str] = {}
+    if method == "POST":
+        value["source"] = show(request.source)
+    if request.call is Call.ADD_BAN:
+        value |= {"for": f"{request.length // Duration(10**9)}s", "reason": request.reason}
+    body = json.dumps(value).encode() if value else b""
+    if "*" in path:
+        path = path.replace("*", show(request.source).replace("/", "%2F"))
+    head = f"{method} {path} HTTP/1.1\r\nHost: astguard\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Content-Type: application/json\r\n\r\n".encode() + body
+
+
+def read_answer(data: bytes) -> object:
+    """Read the bytes of a whole answer; an error in it is raised as it was on the other side."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    status = re.match(rb"HTTP/1\.[01] (\d{3}) ", head)
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d{1,12})(?=\r\n|$)", head)
+    if not status or not length:
+        raise ControlError(f"what answers on the control socket is not astguard: it says {_quote(data)}")
+    if len(body) != int(length[1]):
+        raise ControlError(f"the answer is cut short: {len(body)} of {int(length[1])} bytes came; try again")
+    try:
+        value: object = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if status[1] == b"200" and value is not None:
+        return value
+    if isinstance(value, dict) and isinstance(value.get("error"), str):
+        raise _error(value["error"], value.get("exit_code"))
+    raise ControlError(f"the daemon failed with HTTP {int(status[1])}: {_quote(body)}; see 'journalctl -u astguard'")
+
+
+def write_error(error: GuardError) -> tuple[int, bytes]:
+    """Return the HTTP status and the body that report an error."""
+    status = error.status if isinstance(error, RequestError) else _STATUS.get(error.exit_code, 409)
+    return status, json.dumps({"error": str(error), "exit_code": error.exit_code}).encode()
+
+
+def describe_rule(rule: Rule, mode: Mode, file: Path) -> dict[str, object]:
+    """Return what the API tells of a rule; `mode` is the daemon's, which the stricter of both follows."""
+    return {
+        "name": rule.name,
+        "mode": "observe" if "observe" in (rule.mode, mode) else "enforce",
+        "threshold": rule.threshold,
+        "window": format_duration(rule.window),
+        "ban": [format_duration(rung) for rung in rule.ban],
+        "about": rule.about,
+        "file": str(file),
+    }
+
+
+def check_reason(text: str) -> str:
+    """Return a reason that can stand in a log; RequestError if it cannot."""
+    if len(text) > REASON_LIMIT or not text.isprintable():
+        raise RequestError(f"the reason '{printable(text, 40)}' is not one line of at most {REASON_LIMIT} characters")
+    return text
+
+
+def check_length(length: Duration) -> Duration:
+    """Return a length that a ban by hand may have; RequestError if it is longer."""
+    if length > LONGEST:
+        raise RequestError(f"a ban of {format_duration(length)} is too long; at most {format_duration(LONGEST)}")
+    return length
+
+
+_STATUS = {2: 400, 4: 404, 78: 422}
+_ERRORS: dict[int, type[ControlError]] = {2: RequestError, 3: DaemonUnreachable, 4: NotFound}
+
+
+def _error(text: str, exit_code: object) -> GuardError:
+    if exit_code == ConfigError.exit_code:
+        return ConfigError(text.splitlines())
+    kind: type[ControlError] = _ERRORS.get(exit_code if isinstance(exit_code, int) else 1, ControlError)
+    return kind(text)
+
+
+def _split(target: str) -> tuple[str, str | None]:
+    """Split off the source of a target: the path with `*` in its place, and the source decoded."""
+    match = re.fullmatch(r"(/v1/(?:bans|allow)/)([0-9A-Za-z.:%]{1,200})", target)
+    if not match:
+        return (target, None) if "*" not in target else ("", None)
+    return match[1] + "*", re.sub(r"%([0-9A-Fa-f]{2})", lambda code: chr(int(code[1], 16)), match[2])
+
+
+def _take_text(body: bytes, required: str, *optional: str) -> Mapping[str, str]:
+    """Read a JSON object of texts with these keys and no others."""
+    try:
+        value = json.loads(body.decode(), object_pairs_hook=_pairs)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body is not JSON as expected: {printable(str(error))}") from None
+    known = (required, *optional)
+    if not isinstance(value, dict) or required not in value or not value.keys() <= set(known):
+        raise RequestError(
+            f"expected a JSON object with {required!r}" + "".join(f", perhaps {key!r}" for key in optional)
+        )
+    for key, text in value.items():
+        if not isinstance(text, str):
+            raise RequestError(f"expected text for {key!r}, not {printable(json.dumps(text), 40)}")
+    return value
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key is given twice")
+    return dict(pairs)
+
+
+def _length(text: str | None) -> Duration:
+    try:
+        return USUAL_LENGTH if text is None else check_length(parse_duration(text))
+    except ValueError as error:
+        raise RequestError(printable(str(error))) from None
+
+
+def _quote(data: bytes) -> str:
+    return f"'{printable(data[:60].decode('utf-8', 'replace'), 60)}'" if data else "nothing"
