@@ -1,0 +1,245 @@
+"""The control socket: serves a Desk to the command line.
+
+A unix socket with mode 0660: who may write to it may command the guard. Its path is claimed under a lock on the
+folder, and the socket takes connections only once its mode is set. A socket that a dead daemon left is replaced, a
+living one is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+from guard.errors import ControlError, GuardError
+from guard.wire.control import BODY_LIMIT, Call, Request, RequestError, parse_request, write_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from guard.core.address import Source
+    from guard.core.units import Duration
+
+SOCKET_MODE = 0o660
+BODY_SECONDS = 5.0
+"""How long a client may take to send a body."""
+STOP_SECONDS = 5.0
+"""How long the stop waits for answers under way."""
+PIECE = 2_000
+"""Items of a long list put into JSON between two turns of the event loop: some 5 ms."""
+BACKLOG = 64
+
+
+_LOG = logging.getLogger("guard.api.http")
+_LOG.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+"""aiohttp's own log. What clients do wrong is answered, not logged; a fault of ours is."""
+
+
+class Desk(Protocol):
+    """What the daemon does for the API. Every method is quick, raises GuardError, and returns JSON."""
+
+    def status(self) -> dict[str, object]:
+        """Tell version, pid, mode, uptime_seconds, link, firewall, bans, allow, counts and warnings."""
+
+    def bans(self) -> list[dict[str, object]]:
+        """List the active bans."""
+
+    def ban(self, source: Source) -> dict[str, object]:
+        """Return the ban of exactly this source, or the one that covers it; NotFound if there is none."""
+
+    def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
+        """Ban by hand; ControlError for a source that is allowed, special, or banned as long already."""
+
+    def remove_ban(self, source: Source) -> dict[str, object]:
+        """Lift the ban of exactly this source; NotFound, which names the ban that covers it."""
+
+    def allowed(self) -> list[dict[str, object]]:
+        """List the allowlist: `source` and `origin`."""
+
+    def add_allow(self, source: Source) -> dict[str, object]:
+        """Put a source on the allowlist; `lifted` is how many bans that ended."""
+
+    def remove_allow(self, source: Source) -> dict[str, object]:
+        """Take off a source; ControlError names file and line of one that the configuration holds."""
+
+    def test_allow(self, source: Source) -> dict[str, object]:
+        """Tell whether a source is `allowed`, `by` which entry and of what `origin`."""
+
+    def rules(self) -> list[dict[str, object]]:
+        """List the rules in force, each as `wire.control.describe_rule` writes it."""
+
+
+class ControlServer:
+    """Answers requests on a unix socket from `start` to `stop`."""
+
+    def __init__(self, desk: Desk, path: Path) -> None:
+        self._desk = desk
+        self._path = path
+        self._runner: web.AppRunner | None = None
+        self._inode = (0, 0)
+        self._busy: set[asyncio.WriteTransport] = set()
+
+    async def start(self) -> None:
+        """Make the socket and answer on it; ControlError if the path cannot be had."""
+        listener = claim(self._path)
+        try:
+            found = self._path.stat()
+            self._inode = (found.st_dev, found.st_ino)
+            app = web.Application(client_max_size=BODY_LIMIT)
+            app.router.add_route("*", "/{rest:.*}", self._handle)
+            self._runner = web.AppRunner(app, access_log=None, logger=_LOG)
+            await self._runner.setup()
+            await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
+        except BaseException:
+            listener.close()
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Finish the answers under way and take the socket away, if it is still ours."""
+        with suppress(OSError):
+            found = self._path.stat()
+            if self._inode == (found.st_dev, found.st_ino):
+                self._path.unlink()
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            patience = asyncio.get_running_loop().call_later(STOP_SECONDS, self._hang_up)
+            await runner.cleanup()
+            patience.cancel()
+
+    def _hang_up(self) -> None:
+        for transport in self._busy:
+            transport.abort()
+
+    async def _handle(self, http: web.Request) -> web.StreamResponse:
+        """Answer one request; a client that dawdles is cut off when the server stops."""
+        transport = http.transport
+        assert transport is not None, "there is a client while there is a request"
+        self._busy.add(transport)
+        try:
+            response = await self._answer(http)
+            with suppress(ConnectionError):  # the client is gone and asks no more
+                await response.prepare(http)
+                await response.write_eof()
+        finally:
+            self._busy.discard(transport)
+        return response
+
+    async def _answer(self, http: web.Request) -> web.Response:
+        try:
+            request = parse_request(http.method, http.raw_path, await _read_body(http))
+            body = await encode(self._ask(request))
+        except GuardError as error:
+            status, body = write_error(error)
+        else:
+            status = 200
+        return web.Response(status=status, body=body, content_type="application/json")
+
+    def _ask(self, request: Request) -> object:
+        desk, source = self._desk, request.source
+        match request.call:
+            case Call.STATUS:
+                return desk.status()
+            case Call.RULES:
+                return desk.rules()
+            case Call.BANS:
+                return desk.bans()
+            case Call.BAN:
+                return desk.ban(source)
+            case Call.ADD_BAN:
+                return desk.add_ban(source, request.length, request.reason)
+            case Call.REMOVE_BAN:
+                return desk.remove_ban(source)
+            case Call.ALLOWED:
+                return desk.allowed()
+            case Call.TEST_ALLOW:
+                return desk.test_allow(source)
+            case Call.ADD_ALLOW:
+                return desk.add_allow(source)
+            case Call.REMOVE_ALLOW:
+                return desk.remove_allow(source)
+
+
+async def encode(value: object) -> bytes:
+    """Write JSON. A list of a million bans takes seconds: the event loop gets its turns in between."""
+    if not isinstance(value, list):
+        return json.dumps(value).encode()
+    pieces = []
+    for start in range(0, len(value), PIECE):
+        pieces.append(json.dumps(value[start : start + PIECE])[1:-1].encode())
+        await asyncio.sleep(0)
+    return b"[" + b", ".join(pieces) + b"]"
+
+
+async def _read_body(http: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await http.read()
+    except TimeoutError:
+        raise RequestError(f"the body did not come within {BODY_SECONDS:.0f} s", 408) from None
+    except OSError:
+        raise RequestError("the client went away before its body had come") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise RequestError(f"the body is larger than {BODY_LIMIT} bytes", 413) from None
+
+
+def claim(path: Path) -> socket.socket:
+    """Return a listening socket at `path`; ControlError if somebody answers there, or the kernel says no."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        with _locked(path.parent):
+            _clear(path)
+            listener.bind(str(path))
+            path.chmod(SOCKET_MODE)
+            listener.listen(BACKLOG)  # nobody gets through before, whatever the umask
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or str(error)
+        raise ControlError(f"cannot make the control socket {path}: {reason}; see 'control' in astguard.yaml") from None
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold off other daemons that start at this moment; the lock is the folder's own and leaves no file."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ControlError(
+            f"the folder {folder} of the control socket is missing; make it, or change 'control' in astguard.yaml"
+        ) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _clear(path: Path) -> None:
+    """Take away what a dead daemon left; ControlError if it is something else."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ControlError(f"{path} is there and is no socket; move it away, or change 'control' in astguard.yaml")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        found = probe.connect_ex(str(path))
+    if found != errno.ECONNREFUSED:
+        raise ControlError(f"another astguard answers on {path}; stop it first, or change 'control' in astguard.yaml")
+    path.unlink(missing_ok=True)
