@@ -1,0 +1,108 @@
+"""The command line: one file per noun. Libraries are loaded by the commands that need them, never before."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from guard import __version__
+from guard.cli import allow, bans, check, replay, rules, run, status
+from guard.cli.options import Parser, add_common, defaults
+from guard.cli.output import note
+from guard.errors import ConfigError, GuardError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+PAGE = """\
+astguard guards an Asterisk PBX: it bans the addresses that attack it.
+
+usage: astguard COMMAND [OPTION...]
+
+What is going on
+  status                    is the guard up, does it hear Asterisk, what has it done
+  bans list                 who is banned, by which rule, for how long
+  bans show ADDRESS         everything about one ban
+  rules list                what counts as an attack, and what follows
+
+Somebody is locked out
+  bans remove ADDRESS       let an address in again
+  allow add ADDRESS         ... and never ban it again
+  allow test ADDRESS        is it allowed, and by which entry
+  allow list                everybody who is never banned
+  allow remove ADDRESS      take an address off that was added by command
+
+Somebody must be kept out
+  bans add ADDRESS          ban by hand: --for 1d, --reason TEXT
+
+Before you change something
+  check                     read configuration and rules, change nothing, name every mistake
+  rules check [FILE...]     the same for rule files
+  replay FILE...            what the rules would have done with a recording
+
+The daemon
+  run                       guard Asterisk, in the foreground; systemd does this for you
+
+Options for every command
+  --config FILE             configuration file, usually /etc/astguard/astguard.yaml
+  --socket PATH             the daemon's control socket, usually /run/astguard/astguard.sock
+  -o, --output table|json   for people or for programs
+  --no-header               no titles above the columns
+  --version                 the version
+  -h, --help                this page; after a command, its own
+
+ADDRESS is an address or a network: 198.51.100.7, 198.51.100.0/24, 2001:db8:5::/64.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 not found, 78 configuration.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. What goes wrong is one line on stderr, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal in an old encoding is no reason to fail
+    try:
+        return _run(argv)
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            note(mistake)
+        return error.exit_code
+    except GuardError as error:
+        note(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has enough. Python flushes stdout once more at its end: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return PIPE_CLOSED
+    except OSError as error:
+        note(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return 1
+
+
+def build() -> Parser:
+    """Build the parser of the whole command line."""
+    parser = Parser(prog="astguard", allow_abbrev=False)
+    parser.page = PAGE
+    parser.add_argument("--version", action="version", version=f"astguard {__version__}")
+    add_common(parser)
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True, parser_class=Parser)
+    for noun in (status, bans, allow, rules, check, replay, run):
+        noun.add_to(commands)
+    return parser
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        options = build().parse_args(argv, defaults())
+    except SystemExit as stop:  # argparse ends --help and --version so
+        return int(stop.code or 0)
+    code: int = options.do(options)
+    sys.stdout.flush()
+    return code

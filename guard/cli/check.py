@@ -1,0 +1,83 @@
+"""`astguard check`: reads all that `run` would read, changes nothing, and names every mistake at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guard.cli import options as common
+from guard.cli.options import add_command, read_config
+from guard.cli.output import Output
+from guard.cli.rules import count
+from guard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from guard.cli.options import Commands
+    from guard.settings.config import Config
+    from guard.settings.rulefile import RuleSet
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    about = (
+        "Read the configuration, the rules and the AMI secret, and change nothing. Every mistake is a line with file,\n"
+        "line and column; then the exit code is 78."
+    )
+    add_command(commands, "check", _check, about, "check", "check --config ./astguard.yaml")
+
+
+def _check(options: Namespace) -> int:
+    from guard.settings.config import Config
+    from guard.settings.rulefile import RuleSet, load_rules
+
+    path = options.config or common.DEFAULT_CONFIG
+    config, ruleset = Config(), RuleSet((), {}, {}, {})
+    mistakes: list[str] = []
+    try:
+        config = read_config(options, needed=True)
+    except ConfigError as error:
+        mistakes += error.mistakes  # and where the rules are is not known
+    else:
+        try:
+            ruleset = load_rules(config.rules)
+        except ConfigError as error:
+            mistakes += error.mistakes
+        try:
+            config.ami.read_secret()
+        except ConfigError as error:
+            mistakes += error.mistakes
+    output = Output(options)
+    if output.as_json:
+        numbers = {"rules": len(ruleset.rules), "off": len(ruleset.off), "allow": _allowed(config)}
+        output.json({"config": str(path), "mode": str(config.mode), **numbers, "mistakes": mistakes})
+    if mistakes:
+        raise ConfigError(mistakes)
+    if not output.as_json:
+        print("\n".join(summary(config, ruleset, str(path))))
+    return 0
+
+
+def summary(config: Config, ruleset: RuleSet, path: str) -> list[str]:
+    """Say what was read, a line each."""
+    folders = len({file.parent for file in ruleset.sources.values()})
+    rules = f"{len(ruleset.rules)} from {count(folders, 'folder')}"
+    rules += f", {len(ruleset.replaced)} replaced" if ruleset.replaced else ""
+    rules += f", {len(ruleset.off)} switched off" if ruleset.off else ""
+    observing = sum(rule.mode == "observe" for rule in ruleset.rules)
+    rules += f", {observing} only observing" if observing and config.mode != "observe" else ""
+    ami, statsd = config.ami, config.statsd
+    meters = "not sent" if statsd is None else f"to {statsd.host} port {statsd.port}"
+    return [
+        f"configuration: {path}, no mistakes",
+        f"mode: {config.mode}" + (" (bans are said, not made)" if config.mode == "observe" else ""),
+        f"asterisk: {ami.username} at {ami.host} port {ami.port}{', TLS' if ami.tls else ''}",
+        f"rules: {rules}",
+        f"allow: {_allowed(config)}, and this machine's own addresses",
+        f"firewall: {config.firewall.backend}",
+        f"meters: {meters}",
+    ]
+
+
+def _allowed(config: Config) -> int:
+    return len(config.allow) + len(config.allow_names)

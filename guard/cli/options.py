@@ -1,0 +1,97 @@
+"""The options that many commands share, and a parser that answers a mistake with one line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from guard import __version__
+from guard.errors import ConfigError, GuardError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guard.settings.config import Config
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
+
+DEFAULT_CONFIG = Path("/etc/astguard/astguard.yaml")
+DEFAULT_SOCKET = Path("/run/astguard/astguard.sock")
+
+
+_WRONG_CHOICE = re.compile(r"argument (COMMAND|VERB): invalid choice: (.*) \(choose from (.*)\)", re.DOTALL)
+
+
+class UsageError(GuardError):
+    """A command line that means nothing."""
+
+    exit_code = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose mistakes are ours: one line, exit code 2. `page` replaces the help it would write."""
+
+    page: str = ""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        wrong = _WRONG_CHOICE.match(message)
+        if wrong:
+            message = f"{wrong[2]} is no {wrong[1].lower()}; known are {wrong[3].replace(chr(39), '')}"
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+    def format_help(self) -> str:
+        """Return the help page."""
+        return self.page or super().format_help()
+
+
+def add_command(
+    commands: Commands, name: str, do: Callable[[argparse.Namespace], int], about: str, *examples: str
+) -> argparse.ArgumentParser:
+    """Add a command with the common options; `do` gets the parsed ones and returns the exit code."""
+    parser = commands.add_parser(
+        name,
+        description=about,
+        epilog="\n".join(["examples:", *(f"  astguard {example}" for example in examples)]) if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_common(parser)
+    parser.set_defaults(do=do)
+    return parser
+
+
+def add_noun(commands: Commands, name: str, about: str) -> Commands:
+    """Add a noun and return where its verbs go."""
+    parser = commands.add_parser(name, description=about, allow_abbrev=False)
+    add_common(parser)
+    return parser.add_subparsers(metavar="VERB", dest="verb", required=True, parser_class=Parser)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the common options. They have no default here, so that one given before the verb survives the verb."""
+    common = parser.add_argument_group("common options", argument_default=argparse.SUPPRESS)
+    common.add_argument("--config", type=Path, metavar="FILE", help=f"configuration file, usually {DEFAULT_CONFIG}")
+    common.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's control socket")
+    common.add_argument("-o", "--output", choices=("table", "json"), help="for people (table) or programs (json)")
+    common.add_argument("--no-header", dest="header", action="store_false", help="no titles above the columns")
+
+
+def defaults() -> argparse.Namespace:
+    """Return the options before any was read."""
+    return argparse.Namespace(config=None, socket=None, output="table", header=True, version=__version__)
+
+
+def read_config(options: argparse.Namespace, *, needed: bool) -> Config:
+    """Read the configuration file. Where it is not `needed` and none was named, a missing one means the defaults."""
+    from guard.settings.config import Config, load_config
+
+    path = options.config or DEFAULT_CONFIG
+    try:
+        if options.config is None and not needed and not DEFAULT_CONFIG.exists():
+            return Config()
+        return load_config(path)
+    except OSError as error:  # the folder may not be entered
+        raise ConfigError([f"{path}:1:1: cannot be read: {error.strerror}; run this as root"]) from None

@@ -1,0 +1,72 @@
+"""Where a command writes: what was asked for to stdout, what is said about it to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from guard.cli.table import fill
+from guard.core.text import printable
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Mapping, Sequence
+
+    from guard.cli.table import Column
+
+NOTE_LIMIT = 1_000
+BOLD, RED, GREEN, YELLOW = "1", "31", "32", "33"
+
+
+class Output:
+    """Prints in the form that was asked for: a table for people, or JSON."""
+
+    def __init__(self, options: Namespace) -> None:
+        self.as_json: bool = options.output == "json"
+        self._header: bool = options.header
+
+    def json(self, value: object) -> None:
+        """Print JSON, a list with one item a line."""
+        if isinstance(value, list) and value:
+            print("[\n  " + ",\n  ".join(json.dumps(item) for item in value) + "\n]")
+        else:
+            print(json.dumps(value))
+
+    def list(self, columns: Sequence[Column], items: Sequence[Mapping[str, object]], empty: str) -> None:
+        """Print a list; `empty` is said if it is."""
+        if not items:
+            note(empty)
+        if self.as_json:
+            self.json(items)
+            return
+        for number, line in enumerate(fill(columns, items, header=self._header)):
+            print(paint(line, BOLD) if self._header and number == 0 else line)
+
+    def one(self, columns: Sequence[Column], item: Mapping[str, object]) -> None:
+        """Print one thing with all its values, a line each."""
+        if self.as_json:
+            self.json(item)
+            return
+        width = max(len(title) for title, _ in columns)
+        for title, read in columns:
+            print(f"{paint(title.ljust(width), BOLD)}  {read(item) or '-'}")
+
+    def done(self, answer: object, sentence: str) -> None:
+        """Print what was done: the daemon's answer as JSON, or a sentence."""
+        if self.as_json:
+            self.json(answer)
+        else:
+            print(sentence)
+
+
+def note(text: str) -> None:
+    """Say one line on stderr, whatever the text holds."""
+    print(f"astguard: {printable(text, NOTE_LIMIT)}", file=sys.stderr)
+
+
+def paint(text: str, colour: str) -> str:
+    """Colour a text, on a terminal alone and not against the reader's wish (NO_COLOR)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    return text if plain else f"\x1b[{colour}m{text}\x1b[0m"

@@ -1,0 +1,103 @@
+"""`astguard rules`: which rules are in force, and whether rule files are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guard.cli.client import ask_list
+from guard.cli.options import add_command, add_noun, read_config
+from guard.cli.output import Output, note
+from guard.cli.table import as_text, text
+from guard.errors import ConfigError, DaemonUnreachable
+from guard.wire.control import Call, Request, describe_rule
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Mapping
+
+    from guard.cli.options import Commands
+    from guard.settings.config import Config
+    from guard.settings.rulefile import RuleSet
+
+
+def add_to(commands: Commands) -> None:
+    """Add the noun and its verbs."""
+    verbs = add_noun(commands, "rules", "What counts as an attack, and what follows.")
+    about = (
+        "List the rules of the running daemon. If none runs, those of the files, with what a local file replaces\n"
+        "or switches off."
+    )
+    add_command(verbs, "list", _list, about, "rules list", "rules list -o json")
+    about = "Check rule files without touching anything: those named, or those of the configuration."
+    check = add_command(verbs, "check", _check, about, "rules check", "rules check ./my-rule.yaml")
+    check.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="rule files, or folders of them")
+
+
+def _list(options: Namespace) -> int:
+    try:
+        rules = ask_list(options, Request(Call.RULES))
+    except DaemonUnreachable as error:
+        note(f"{error}; these are the rules of the files")
+        config = read_config(options, needed=False)
+        from guard.settings.rulefile import load_rules
+
+        rules = describe(load_rules(config.rules), config)
+    Output(options).list(LIST, rules, "there are no rules")
+    return 0
+
+
+def describe(ruleset: RuleSet, config: Config) -> list[dict[str, object]]:
+    """Return what the API tells of rules, and besides which files they replace; a rule switched off has mode `off`."""
+    rules = [describe_rule(rule, config.mode, ruleset.sources[rule.name]) for rule in ruleset.rules]
+    rules += [{"name": name, "mode": "off", "file": str(file)} for name, file in ruleset.off.items()]
+    for rule in rules:
+        rule["replaces"] = [str(file) for file in ruleset.replaced.get(str(rule["name"]), ())]
+    return sorted(rules, key=lambda rule: str(rule["name"]))
+
+
+def _check(options: Namespace) -> int:
+    from guard.settings.mistakes import Place
+    from guard.settings.rulefile import Folder, load_rule, load_rules
+
+    mistakes: list[str] = []
+    on = off = 0
+    paths: list[Path] = options.paths
+    folders = [Folder(path, Place(str(path))) for path in paths if path.is_dir()]
+    for group in [[folder] for folder in folders] if paths else [read_config(options, needed=False).rules]:
+        try:
+            ruleset = load_rules(group)
+        except ConfigError as error:
+            mistakes += error.mistakes
+        else:
+            on, off = on + len(ruleset.rules), off + len(ruleset.off)
+    for path in paths:
+        try:
+            rule = None if path.is_dir() else load_rule(path)
+        except ConfigError as error:
+            mistakes += error.mistakes
+        else:
+            on, off = on + (rule is not None), off + (rule is None and not path.is_dir())
+    answer = {"rules": on, "off": off, "mistakes": mistakes}
+    if mistakes and Output(options).as_json:
+        Output(options).json(answer)
+    if mistakes:
+        raise ConfigError(mistakes)
+    Output(options).done(answer, f"{count(on, 'rule')}{f', {off} switched off' if off else ''}, no mistakes")
+    return 0
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number and what is counted: `1 rule`, `6 rules`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _about(rule: Mapping[str, object]) -> str:
+    replaces = rule.get("replaces")
+    return as_text(rule.get("file")) + (f" (replaces {as_text(replaces)})" if replaces else "")
+
+
+LIST = (
+    ("RULE", text("name")), ("MODE", text("mode")), ("THRESHOLD", text("threshold")), ("WINDOW", text("window")),
+    ("BAN", text("ban")), ("FILE", _about),
+)  # fmt: skip

@@ -1,0 +1,88 @@
+"""`astguard status`: is the guard up, does it hear Asterisk, what has it done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from guard.cli.client import ask
+from guard.cli.options import add_command
+from guard.cli.output import BOLD, GREEN, RED, YELLOW, Output, paint
+from guard.cli.table import align, as_text, local_time, span
+from guard.wire.control import Call, Request
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+
+    from guard.cli.options import Commands
+
+UP = "up"
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    about = "Tell whether the guard is up, whether it hears Asterisk, and what it has counted since its start."
+    add_command(commands, "status", _status, about, "status", "status -o json | jq .link")
+
+
+def _status(options: Namespace) -> int:
+    answer = ask(options, Request(Call.STATUS))
+    output = Output(options)
+    if output.as_json:
+        output.json(answer)
+        return 0
+    for line in page(answer):
+        print(line)
+    return 0
+
+
+def page(status: dict[str, Any]) -> Iterator[str]:
+    """Write the answer for people: what runs, what was counted, what is wrong."""
+    link, firewall = _part(status, "link"), _part(status, "firewall")
+    mode = as_text(status.get("mode"))
+    mode = paint("observe: bans are said, not made", YELLOW) if mode == "observe" else mode
+    process = f"up {span(status.get('uptime_seconds'))}, process {as_text(status.get('pid'))}"
+    yield from _lines(
+        ("astguard", f"{as_text(status.get('version'))}, {process}"),
+        ("mode", mode),
+        ("asterisk", ", ".join(_link(link))),
+        ("firewall", f"{as_text(firewall.get('backend'))}, {_number(firewall.get('dropped'))} packets dropped"),
+        ("bans", _number(status.get("bans"))),
+        ("allow", _number(status.get("allow"))),
+    )  # fmt: skip
+    counts = [(as_text(name), _number(count)) for name, count in _part(status, "counts").items() if count]
+    if counts:
+        yield ""
+        width = max(len(count) for _, count in counts)
+        yield from align([[name, count.rjust(width)] for name, count in counts])
+    for warning in status.get("warnings") or ():
+        yield ""
+        yield f"{paint('warning', RED)}  {as_text(warning.get('text'))}"
+        yield f"         {as_text(warning.get('remedy'))}"
+
+
+def _link(link: dict[str, Any]) -> Iterator[str]:
+    state = as_text(link.get("state")) or "unknown"
+    yield paint(state, GREEN if state == UP else RED)
+    if link.get("asterisk"):
+        yield as_text(link["asterisk"])
+    if link.get("since"):
+        yield f"since {local_time(as_text(link['since']))}"
+    if link.get("lag_ms") is not None:
+        yield f"lag {as_text(link['lag_ms'])} ms"
+    if link.get("self_test") is not None:
+        yield f"self-test {as_text(link['self_test'])}"
+
+
+def _lines(*lines: tuple[str, str]) -> Iterator[str]:
+    width = max(len(name) for name, _ in lines)
+    return (f"{paint(name.ljust(width), BOLD)}  {value}" for name, value in lines)
+
+
+def _part(status: dict[str, Any], key: str) -> dict[str, Any]:
+    part = status.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else as_text(value) or "?"
