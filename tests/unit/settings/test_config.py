@@ -209,7 +209,7 @@ def test_an_allowed_name_is_kept_apart(text, name):
 
 @pytest.mark.parametrize(
     "text",
-    ["-a.example", "a-.example", "a..example", ".", ".a", "a" * 64, ".".join(["a" * 63] * 4), "bücher.example", "a b",
+    ["-a.example", "a-.example", "a..example", ".", ".a", "a" * 64, ".".join(["a" * 63] * 3 + ["b" * 62]), "bücher.example", "a b",
      "sip:provider.example", "provider.example:5060", "010.0.0.1", "1.2.3", "1234", "10.0.0.0/33", "[::1]", "*.example"],
 )  # fmt: skip
 def test_what_is_neither_address_nor_name_is_a_mistake(text):

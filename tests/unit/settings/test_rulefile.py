@@ -239,6 +239,28 @@ def test_a_network_is_banned_on_proven_evidence_only(tmp_path, prefix, column):
     ]
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("service: [PJSPI, AMI]\nevents: ChallengeSent", "1:11: 'PJSPI' is not a service; did you mean 'PJSIP'?"),
+        (
+            "service: [PJSPI, AMI]\nevents: FailedACL\nacl: not_match_endpoint_acl",
+            "1:11: 'PJSPI' is not a service; did you mean 'PJSIP'?",
+        ),
+        (
+            "service: [PJSIP, AMI]\nevents: [RequestNotAllowed, ChalengeSent]",
+            "2:29: 'ChalengeSent' is not an event; did you mean 'ChallengeSent'?",
+        ),
+        (
+            "events: FailedACL\nprefix: {ipv4: 24}\nevidence: *proven",
+            "3:11: anchors, aliases and tags are not used here; quote text beginning with & * !",
+        ),
+    ],
+)
+def test_a_wrong_word_is_not_blamed_on_the_keys_it_bears_on(tmp_path, lines, said):
+    assert mistakes_of(tmp_path, f"{lines}\nthreshold: 1\nwindow: 1m\nban: 1m\n") == [said]
+
+
 def test_a_narrower_prefix_than_usual_needs_no_proof(tmp_path):
     assert rule(tmp_path, f"{SHORT}prefix: {{ipv6: 128}}\n").prefix == {4: 32, 6: 128}
 

@@ -151,6 +151,8 @@ def test_deep_nesting_is_a_mistake_and_not_a_crash(text):
 
 def test_nesting_up_to_the_limit_is_read():
     assert parsed("[" * MAX_DEPTH + "x" + "]" * MAX_DEPTH) == [[[[[[[["x"]]]]]]]]
+    deeper = "[" * (MAX_DEPTH + 1) + "x" + "]" * (MAX_DEPTH + 1)
+    assert mistakes_of(deeper) == [f"f:1:{MAX_DEPTH + 1}: nested more than {MAX_DEPTH} levels deep"]
 
 
 def test_reading_stops_at_the_hundredth_mistake():
