@@ -55,10 +55,21 @@ class Row:
     seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)  # of what was skipped
     note: str = ""  # instead of counts, or why they are not the whole truth
+    wanted_but_not_run: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether this row alone makes the whole run a failure."""
+        return self.count["failed"] > 0 or self.wanted_but_not_run
 
     def fail(self, why: str) -> None:
         """Count something that went wrong outside any test."""
         self.count["failed"] += 1
+        self.note = why
+
+    def cannot_run(self, why: str) -> None:
+        """Note that no test ran though somebody wanted them."""
+        self.wanted_but_not_run = True
         self.note = why
 
 
@@ -81,7 +92,7 @@ def main() -> int:
         if wanted.group and row.group.name not in wanted.group:
             row.note = "not asked for"
         elif row.group.needs_root and os.geteuid() != 0:
-            row.fail("not run: it makes network namespaces, and only root may; run script/test as root")
+            row.cannot_run("needs root")
         else:
             run(row, full=wanted.full)
     return show(rows, full=wanted.full)
@@ -112,7 +123,7 @@ def run_pytest(row: Row, *, full: bool) -> None:
     python = CACHE / f"venv-{row.libraries}/bin/python"
     folder = TREE / "tests" / row.group.name
     if not python.exists():
-        row.fail("not run: its Python environment could not be made")
+        row.cannot_run("its Python environment could not be made")
         return
     if not any(folder.glob("**/test_*.py")):
         row.note = "empty"
@@ -166,18 +177,26 @@ def show(rows: list[Row], *, full: bool) -> int:
         numbers = [row.count[what] for what in ("passed", "failed", "skipped")]
         line = "{:>7} {:>7} {:>8}".format(*numbers) if any(numbers) else f"{'-':>7} {'-':>7} {'-':>8}"
         print(f"{row.group.name:<10} {row.libraries:<10} {line} {row.seconds:>8.1f}  {row.note}".rstrip())
-    missing = [
-        f"{number} of {row.group.name} ({row.libraries}): {why}" for row in rows for why, number in row.reasons.items()
-    ]
-    missing += [f"all of {row.group.name} ({row.libraries}): {row.note}" for row in rows if not row.count.total()]
-    if not full:
-        missing.append("the long forms: script/test --full")
-    print("\nDid not run:", *missing, sep="\n  ")
+    print("\nDid not run:", *sorted(left_out(rows, full=full)) or ["nothing is left out"], sep="\n  ", end="\n\n")
+    if any(row.note == "needs root" for row in rows):
+        print("Some groups make network namespaces, and only root may: run script/test as root.")
+    failed = [f"{row.group.name} ({row.libraries})" for row in rows if row.failed]
+    print(f"Failed: {', '.join(failed)}" if failed else "Nothing failed.")
     total = sum((row.count for row in rows), Counter())
-    failed = [f"{row.group.name} ({row.libraries})" for row in rows if row.count["failed"]]
-    print("\nFailed: " + ", ".join(failed) if failed else "\nNothing failed.")
     print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
     return 1 if failed else 0
+
+
+def left_out(rows: list[Row], *, full: bool) -> set[str]:
+    """Say what did not run, and why: whole groups by reason, skipped tests, and the long forms."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.count.total():
+            reasons.setdefault(row.note, []).append(f"{row.group.name} ({row.libraries})")
+    said = {f"{reason}: {', '.join(names)}" for reason, names in reasons.items()}
+    for row in rows:
+        said |= {f"skipped in {row.group.name} ({row.libraries}), {n} times: {why}" for why, n in row.reasons.items()}
+    return said if full else said | {"the long forms: script/test --full"}
 
 
 if __name__ == "__main__":
