@@ -36,7 +36,7 @@ BODY_SECONDS = 5.0
 """How long a client may take to send a body."""
 STOP_SECONDS = 5.0
 """How long the stop waits for answers under way."""
-PIECE = 2_000
+PIECE = 500
 """Items of a long list put into JSON between two turns of the event loop: some 5 ms."""
 BACKLOG = 64
 

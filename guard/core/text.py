@@ -20,7 +20,7 @@ def printable(text: str, limit: int = LIMIT) -> str:
     Control characters, line breaks, marks of direction, blanks other than the space and halves of characters become
     escapes. A cut text ends in `…`, never inside an escape.
     """
-    if len(text) <= limit and all(map(_is_plain, text)):
+    if len(text) <= limit and _is_plain(text):
         return text
     shown = [_show(char) for char in text[: limit + 1]]
     if sum(map(len, shown)) <= limit:
@@ -33,8 +33,8 @@ def printable(text: str, limit: int = LIMIT) -> str:
     return kept + "…"
 
 
-def _is_plain(char: str) -> bool:
-    return char.isprintable() and char not in _BLANK
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and _BLANK.isdisjoint(text)
 
 
 def _show(char: str) -> str:
