@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.asterisk.image import asterisk_root
-from tests.asterisk.network import Host, end, routed
+from tests.asterisk.network import end, routed
 from tests.asterisk.pbx import AMI_SECRET, Ami, Asterisk
 from tests.asterisk.sip import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.asterisk.network import Host
 
 TREE = Path(__file__).parents[2]
 START_LIMIT = 30.0
@@ -159,8 +161,7 @@ class Lab:
 def laboratory(folder: Path) -> Iterator[Lab]:
     """Put everything up, wait until Asterisk answers, and take everything down again."""
     root = asterisk_root()
-    pbx, phone, attacker = Host("pbx", "203.0.113.10"), Host("phone", "192.0.2.21"), Host("attacker", "198.51.100.11")
-    with routed([pbx, phone, attacker]):
+    with routed(pbx="203.0.113.10", phone="192.0.2.21", attacker="198.51.100.11") as (pbx, phone, attacker):
         asterisk = Asterisk(root, pbx, neighbour=phone, folder=folder)
         try:
             asterisk.start()
