@@ -87,8 +87,8 @@ class SecurityEvent(NamedTuple):
         """Whether the sender showed that it owns its address (docs/asterisk.md).
 
         A handshake of TCP, TLS or WebSocket shows it, and so does a PJSIP success with a password, whose nonce is
-        bound to the address. A failure over UDP shows nothing. chan_sip's
-        addresses are the sender's own words.
+        bound to the address. A failure over UDP shows nothing: one datagram from anywhere is enough for it. And what
+        chan_sip reports as the address is the sender's own word, whatever the transport.
         """
         if self.service is Service.SIP:
             return False

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from guard.daemon.service import Service
+from guard.sensors.names import own_addresses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ def run(config: Config, ruleset: RuleSet, *, config_path: Path) -> int:
     logging.getLogger("astguard").info("configuration %s", config_path)
 
     async def serve() -> None:
-        await Service(config, ruleset).run()
+        await Service(config, ruleset, await own_addresses()).run()
 
     asyncio.run(serve())
     return 0

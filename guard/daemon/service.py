@@ -41,12 +41,12 @@ FLUSH = 10.0
 class Service:
     """One running guard."""
 
-    def __init__(self, config: Config, ruleset: RuleSet) -> None:
+    def __init__(self, config: Config, ruleset: RuleSet, own: frozenset[Source]) -> None:
         self._config = config
         self._permits = Permits()
         for entry in config.allow:
             self._permits.add(entry.source, str(entry.place))
-        self._permits.replace(OWN, own_addresses())
+        self._permits.replace(OWN, own)
         endpoint = _endpoint(config.ami)
         engine = Engine(ruleset.rules, mode=config.mode, allow=[source for source, _ in self._permits])
         layout = Layout(allow=tuple(engine.allow), sip_ports=config.firewall.sip_ports)
@@ -104,7 +104,7 @@ class Service:
     async def _watch_own(self) -> None:
         while True:
             await asyncio.sleep(REFRESH)
-            self._allow(OWN, frozenset(own_addresses()))
+            self._allow(OWN, await own_addresses())
 
     async def _meter(self) -> None:
         statsd = self._config.statsd

@@ -22,13 +22,18 @@ REFRESH = 60.0
 """Seconds between look-ups."""
 
 
-def own_addresses() -> list[Source]:
+async def own_addresses() -> frozenset[Source]:
     """Return the addresses of this host's interfaces in this network namespace, from the kernel."""
+    return await asyncio.to_thread(_own_addresses)
+
+
+def _own_addresses() -> frozenset[Source]:
+    # In a thread: pyroute2 0.9 runs an event loop of its own inside every call.
     from pyroute2 import IPRoute  # noqa: PLC0415 - heavy, and only the daemon needs it
 
     with IPRoute() as route:
         found = {message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS") for message in route.get_addr()}
-    return sorted(source for text in found if text and not is_special(source := parse_host(text)))
+    return frozenset(source for text in found if text and not is_special(source := parse_host(text)))
 
 
 class Names:

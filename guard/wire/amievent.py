@@ -36,7 +36,7 @@ SAMPLES = 20
 SAMPLE_LIMIT = 2_048
 
 _END = b"\r\n\r\n"
-_TEXT = r"[^\r]*+(?:\r(?!\n)[^\r]*+)*+"
+_TEXT = r"[^\r]*(?:\r(?!\n)[^\r]*)*"
 _SECURITY = "|".join(sorted({row.kind for row in ROWS}))
 
 
@@ -66,7 +66,7 @@ _ANY = re.compile(
     rf"Event: \w+\r\nPrivilege: security,all({_TIMESTAMP})?({_DEBUG})?(?:\r\nSystemName: ({_TEXT}))?\r\nEventTV: .*",
     re.ASCII | re.DOTALL,
 )
-_LINES = rf"(?:\r\n[A-Za-z][\w()-]*: ?{_TEXT})*"
+_LINES = rf"(?:\r\n[\w()-]+:{_TEXT})*"  # no optional space: two ways to match a line are 2**n for n lines
 _FOREIGN = re.compile(rf"Event: (?!(?:{_SECURITY})\r\n)\w+(?!\r\nPrivilege: security)" + _LINES, re.ASCII)
 _REPLY = re.compile(r"Response: \w+" + _LINES, re.ASCII)
 
@@ -82,30 +82,28 @@ class BlockReader:
     """Cuts a byte stream into blocks, in whatever pieces it arrives. Holds at most BLOCK_LIMIT bytes."""
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._scanned = 0
-        self._skipping = b""
+        self._buffer = bytearray()  # grows in place: a long block in small pieces costs no more than a short one
+        self._skipped = b""
 
     def feed(self, data: bytes) -> list[str]:
         """Return the blocks that are now complete, without their empty line.
 
         A block that is not UTF-8, or longer than the limit, begins with NUL: no grammar takes it.
         """
-        data = self._rest + data if self._rest else data
-        if data.find(_END, max(self._scanned - 3, 0)) < 0:
-            self._keep(data)
-            return []
-        *blocks, rest = data.split(_END)
-        if self._skipping:
-            blocks[0], self._skipping = b"\0" + self._skipping, b""
-        self._keep(rest)
+        buffer = self._buffer
+        unseen = max(len(buffer) - 3, 0)
+        buffer += data
+        if buffer.find(_END, unseen) < 0:
+            blocks = []
+        else:
+            *blocks, rest = bytes(buffer).split(_END)
+            buffer[:] = rest
+            if self._skipped:
+                blocks[0], self._skipped = b"\0" + self._skipped, b""
+        if len(buffer) > BLOCK_LIMIT:
+            self._skipped = self._skipped or bytes(buffer[:SAMPLE_LIMIT])
+            del buffer[:-3]
         return [_decode(block) for block in blocks]
-
-    def _keep(self, rest: bytes) -> None:
-        if len(rest) > BLOCK_LIMIT:
-            self._skipping = self._skipping or rest[:SAMPLE_LIMIT]
-            rest = rest[-3:]
-        self._rest, self._scanned = rest, len(rest)
 
 
 def _decode(block: bytes) -> str:

@@ -5,7 +5,7 @@ log, and that text can hold what ends a header or starts another. So an event is
 header, one row of the table below: every header once, in Asterisk's own order (main/security_events.c), each value in
 its own syntax. The order is what makes this safe: RemoteAddress stands behind the sender's text, and nothing that
 text adds can stand there without breaking the row. Recordings of Asterisk 16 and 22 prove the table in
-tests/unit/test_corpus.py; docs/asterisk.md says which header stands where.
+tests/replay/test_corpus.py; docs/asterisk.md says which header stands where.
 """
 
 from __future__ import annotations
