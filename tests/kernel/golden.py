@@ -1,0 +1,106 @@
+"""Messages as bytes, each with the nft command it stands for.
+
+The unit tests compare what we write with these; the kernel tests send them and compare with what nft makes of the
+command. Little-endian machines only, as nearly all are: the headers are in the machine's byte order.
+"""
+
+from __future__ import annotations
+
+from guard.wire.nfnetlink import ACK, CREATE, EXCLUSIVE, REQUEST, ElementWriter, Kind, Message
+
+
+def _bytes(text):
+    return bytes.fromhex("".join(line.partition("#")[0] for line in text.splitlines()))
+
+
+V4, V6 = ElementWriter("astguard", "all4_32", 4), ElementWriter("astguard", "all6_64", 16)
+HOST, OTHER = bytes((198, 51, 100, 7)), bytes((198, 51, 100, 8))
+NET6 = bytes.fromhex("20010db8000500000000000000000000")
+
+_TO_ALL4_32 = """
+    01 00 0000                                  # nfgenmsg: inet, version 0
+    0d00 0100 6173746775617264 00 000000        # NFTA_SET_ELEM_LIST_TABLE "astguard"
+    0c00 0200 616c6c345f333200                  # NFTA_SET_ELEM_LIST_SET "all4_32"
+"""
+_TO_ALL6_64 = """
+    01 00 0000
+    0d00 0100 6173746775617264 00 000000
+    0c00 0200 616c6c365f363400                  # "all6_64"
+"""
+
+MESSAGES = {
+    "create element inet astguard all4_32 { 198.51.100.7 timeout 1h }": (
+        V4.messages(Kind.NEW_ELEMENT, CREATE | EXCLUSIVE, V4.timed([(HOST, 3_600_000)])),
+        Message(
+            12,
+            0x600,
+            _bytes(
+                _TO_ALL4_32
+                + """
+    2000 0380                                   # NFTA_SET_ELEM_LIST_ELEMENTS, nested
+      1c00 0180                                 # NFTA_LIST_ELEM, nested
+        0c00 0180 0800 0100 c6336407            # NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE 198.51.100.7 }
+        0c00 0400 000000000036ee80              # NFTA_SET_ELEM_TIMEOUT 3,600,000 ms, big-endian
+    """
+            ),
+        ),
+    ),
+    "add element inet astguard all4_32 { 198.51.100.7 timeout 30d, 198.51.100.8 timeout 1ms }": (
+        V4.messages(Kind.NEW_ELEMENT, CREATE, V4.timed([(HOST, 2_592_000_000), (OTHER, 1)])),
+        Message(
+            12,
+            0x400,
+            _bytes(
+                _TO_ALL4_32
+                + """
+    3c00 0380
+      1c00 0180 0c00 0180 0800 0100 c6336407 0c00 0400 000000009a7ec800
+      1c00 0180 0c00 0180 0800 0100 c6336408 0c00 0400 0000000000000001
+    """
+            ),
+        ),
+    ),
+    "add element inet astguard all6_64 { 2001:db8:5:: timeout 10m }": (
+        V6.messages(Kind.NEW_ELEMENT, CREATE, V6.timed([(NET6, 600_000)])),
+        Message(
+            12,
+            0x400,
+            _bytes(
+                _TO_ALL6_64
+                + """
+    2c00 0380
+      2800 0180
+        1800 0180 1400 0100 20010db8000500000000000000000000
+        0c00 0400 00000000000927c0
+    """
+            ),
+        ),
+    ),
+    "delete element inet astguard all4_32 { 198.51.100.8 }": (
+        V4.messages(Kind.DEL_ELEMENT, 0, V4.bare([OTHER])),
+        Message(
+            14,
+            0,
+            _bytes(
+                _TO_ALL4_32
+                + """
+    1400 0380
+      1000 0180
+        0c00 0180 0800 0100 c6336408
+    """
+            ),
+        ),
+    ),
+}
+
+# The third command above, alone in a transaction that starts at number 7.
+TRANSACTION = _bytes(
+    """
+    14000000 1000 0100 07000000 00000000  00 00 000a    # NFNL_MSG_BATCH_BEGIN, for subsystem 10
+    5c000000 0c0a 0504 08000000 00000000                # NFT_MSG_NEWSETELEM: CREATE, ACK, REQUEST
+    01 00 0000 0d00 0100 6173746775617264 00 000000 0c00 0200 616c6c365f363400
+    2c00 0380 2800 0180 1800 0180 1400 0100 20010db8000500000000000000000000 0c00 0400 00000000000927c0
+    14000000 1100 0100 09000000 00000000  00 00 000a    # NFNL_MSG_BATCH_END
+    """
+)
+assert ACK | REQUEST | CREATE == 0x405
