@@ -7,7 +7,8 @@
     │   └── LoginRefused   1    it does, but not to us
     ├── CaptureError       1    a recording that replay cannot read
     ├── FirewallError      1    the kernel said no
-    │   └── FirewallUnavailable 1   ... and will go on saying it: no root, no nf_tables
+    │   ├── FirewallUnavailable 1   ... and will go on saying it: no root, no nf_tables
+    │   └── TableGone    1    ... because somebody removed our table: set it up and add the bans again
     └── ControlError       1    a request to the running daemon failed
         ├── DaemonUnreachable 3
         └── NotFound       4
@@ -64,6 +65,10 @@ class FirewallError(GuardError):
 
 class FirewallUnavailable(FirewallError):
     """The kernel cannot serve us at all: no permission, or no nf_tables."""
+
+
+class TableGone(FirewallError):
+    """Our table or one of its sets is not there any more: somebody flushed it. Call setup() and add the bans again."""
 
 
 class ControlError(GuardError):
