@@ -1,0 +1,35 @@
+"""Builders that tests share: one event, one rule."""
+
+from __future__ import annotations
+
+from guard.core.address import parse_host
+from guard.core.event import Kind, SecurityEvent, Service, Transport
+from guard.core.rule import Rule
+from guard.core.units import HOUR, MINUTE, Duration, Wall
+
+
+def event(
+    source="198.51.100.7",
+    kind=Kind.CHALLENGE_RESPONSE_FAILED,
+    service=Service.PJSIP,
+    transport=Transport.UDP,
+    *,
+    at=0,
+    account="101",
+    session="call-1",
+    **fields,
+):
+    """Make an event; `at` in nanoseconds of the wall clock."""
+    host = parse_host(source) if isinstance(source, str) else source
+    return SecurityEvent(Wall(at), kind, service, account, session, host, transport, 5060, **fields)
+
+
+def rule(name="guessing", **changes):
+    """Make a rule: three wrong answers in a minute, banned for 10 minutes, then for an hour."""
+    given = {
+        "weights": {Kind.CHALLENGE_RESPONSE_FAILED: 1},
+        "threshold": 3,
+        "window": MINUTE,
+        "ban": (Duration(10 * MINUTE), HOUR),
+    }
+    return Rule(name=name, **(given | changes))

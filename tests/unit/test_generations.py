@@ -1,0 +1,54 @@
+"""A table that stays bounded by forgetting what was touched longest ago."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guard.core.generations import Generations
+
+
+@given(st.lists(st.tuples(st.sampled_from("gpdt"), st.integers(0, 12)), max_size=200), st.integers(2, 9))
+def test_it_never_holds_more_than_its_limit_nor_loses_what_was_lately_touched(steps, limit):
+    table = Generations(limit)
+    model, touched = {}, []
+    for step, key in steps:
+        if step == "p":
+            dropped = table.put(key, key * 10) or {}
+            model[key] = key * 10
+            touched = [other for other in touched if other != key] + [key]
+            for lost in dropped:
+                del model[lost]
+                touched.remove(lost)
+        elif step == "d":
+            assert table.pop(key) == model.pop(key, None)
+            touched = [other for other in touched if other != key]
+        elif step == "t":
+            for lost in table.turn():
+                del model[lost]
+                touched.remove(lost)
+        else:
+            assert table.get(key) == model.get(key)
+        assert len(table) == len(model) <= limit
+        assert dict(table.items()) == model
+
+
+def test_the_half_touched_last_survives_a_full_table():
+    table = Generations(10)
+    for key in range(5):
+        table.put(key, key)
+    for key in range(100, 140):
+        table.put(key, key)
+        for kept in range(3):
+            table.put(kept, kept)
+    assert [table.get(key) for key in range(3)] == [0, 1, 2]
+    assert table.get(4) is None
+
+
+def test_what_a_turn_drops_was_not_touched_since_the_turn_before():
+    table = Generations(10)
+    table.put("old", 1)
+    table.turn()
+    table.put("new", 2)
+    assert table.turn() == {"old": 1}
+    assert table.get("new") == 2
