@@ -214,7 +214,7 @@ def test_an_ended_ban_can_be_made_again_before_the_kernel_has_collected_it(place
     assert len(elements(place, "all4_32")) == 50
 
 
-def test_a_plain_second_add_with_the_same_timeout_does_not_move_the_end(place, firewall):
+def test_a_plain_second_add_with_the_same_timeout_does_not_move_the_end_but_ours_does(place, firewall):
     # Why the backend does not do that. If this fails on a newer kernel, the sturdy form may have become superfluous.
     firewall.setup(Layout())
     writer = SetKey("all", 4, 32).writer()
@@ -226,6 +226,9 @@ def test_a_plain_second_add_with_the_same_timeout_does_not_move_the_end(place, f
     firewall._kernel.commit(message)
     (after,) = firewall.held().values()
     assert after <= now
+    firewall.apply(adds([parse_source("198.51.100.7")], Duration(60 * SECOND)), NOW)
+    (moved,) = firewall.held().values()
+    assert moved > now
 
 
 @pytest.mark.parametrize("command", MESSAGES)
