@@ -9,7 +9,7 @@ from guard.cli.client import ask, ask_list
 from guard.cli.lifelines import in_danger, lifelines
 from guard.cli.options import UsageError, add_command, add_noun
 from guard.cli.output import Output, note
-from guard.cli.table import as_text, left, local_time, short_source, source, span, text, time
+from guard.cli.table import as_text, left, local_time, short_source, since, source, span, text, time
 from guard.core.address import Source, parse_source, show, show_short
 from guard.core.units import format_duration, parse_duration
 from guard.errors import ControlError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LIST = (
     ("SOURCE", source()), ("RULE", text("rule")), ("SCOPE", text("scope")), ("STRIKE", text("strike")),
-    ("SINCE", time("since")), ("LEFT", left("left_seconds")),
+    ("SINCE", since("since")), ("LEFT", left("left_seconds")),
 )  # fmt: skip
 SHOW = (
     ("source", source()), ("rule", text("rule")), ("reason", text("reason")), ("scope", text("scope")),

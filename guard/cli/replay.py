@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard.cli.options import add_command, read_config
 from guard.cli.output import Output
 from guard.cli.rules import count
-from guard.cli.table import source, text, time
+from guard.cli.table import as_text, source, span, text, time
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Mapping
 
     from guard.cli.options import Commands
 
 LONG = 8 * 1024 * 1024
 """Bytes from which on a replay says how far it is: about a second."""
 
+
+def _length(ban: Mapping[str, object]) -> str:
+    try:
+        at, until = (datetime.fromisoformat(as_text(ban.get(key))) for key in ("at", "until"))
+        return span((until - at).total_seconds())
+    except (TypeError, ValueError):
+        return ""
+
+
 LIST = (
     ("SOURCE", source()), ("RULE", text("rule")), ("SCOPE", text("scope")), ("STRIKE", text("strike")),
-    ("AT", time("at")), ("UNTIL", time("until")), ("OFFENCES", text("offences")), ("EVENTS", text("events")),
-    ("EVIDENCE", text("evidence")),
+    ("AT", time("at")), ("FOR", _length),
 )  # fmt: skip
+"""What fits 80 columns; the JSON has all."""
 
 
 def add_to(commands: Commands) -> None:

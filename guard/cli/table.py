@@ -44,6 +44,11 @@ def time(key: str) -> Callable[[Mapping[str, object]], str]:
     return lambda item: local_time(as_text(item.get(key)))
 
 
+def since(key: str) -> Callable[[Mapping[str, object]], str]:
+    """Make a reader of a time that is short on the day itself, so that a list fits 80 columns."""
+    return lambda item: short_time(as_text(item.get(key)), datetime.now().astimezone().strftime("%Y-%m-%d"))
+
+
 def left(key: str) -> Callable[[Mapping[str, object]], str]:
     """Make a reader of a number of seconds."""
     return lambda item: span(item.get(key))
@@ -69,6 +74,13 @@ def local_time(iso: str) -> str:
         return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return iso
+
+
+def short_time(iso: str, today: str) -> str:
+    """Write a time of `today` without its date, `14:02:11`, and any other without its seconds: `2026-05-01 14:02`."""
+    shown = local_time(iso)
+    day, _, clock = shown.partition(" ")
+    return clock if day == today else shown[:-3] if clock else shown
 
 
 def span(seconds: object) -> str:

@@ -185,9 +185,9 @@ def raw(path, data, *, end=False):
 
 def test_bans_are_listed_in_columns(astguard):
     assert astguard("bans", "list") == (0, (
-        "SOURCE           RULE                     SCOPE  STRIKE  SINCE                LEFT\n"
-        "203.0.113.7      pjsip-password-guessing  all    2       2026-05-01 14:02:11  48m12s\n"
-        "2001:db8:5::/64  manual                   sip    1       2026-05-01 14:31:40  17m\n"
+        "SOURCE           RULE                     SCOPE  STRIKE  SINCE             LEFT\n"
+        "203.0.113.7      pjsip-password-guessing  all    2       2026-05-01 14:02  48m12s\n"
+        "2001:db8:5::/64  manual                   sip    1       2026-05-01 14:31  17m\n"
     ), "")  # fmt: skip
 
 

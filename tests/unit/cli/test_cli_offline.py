@@ -369,8 +369,8 @@ def test_a_replay_is_a_summary_and_a_table_of_bans(capsys, replayed, config):
     assert run(capsys, "replay", "--config", config, "a.ami", "b.log") == (0, (
         "1,234 events, 2 tampered, 1 ban, 0 alarms in 0.2 s (3 counted, 1,000 already banned)\n"
         "\n"
-        "SOURCE          RULE  SCOPE  STRIKE  AT                   UNTIL                OFFENCES  EVENTS  EVIDENCE\n"
-        "198.51.100.130  own   all    1       2026-05-01 12:02:11  2026-05-01 13:02:11  3         4       proven\n"
+        "SOURCE          RULE  SCOPE  STRIKE  AT                   FOR\n"
+        "198.51.100.130  own   all    1       2026-05-01 12:02:11  1h\n"
     ), "")  # fmt: skip
     assert replayed == [([Path("a.ami"), Path("b.log")], ["one", "own"], ["192.0.2.0/24"])]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.cli.table import align, as_text, fill, left, local_time, short_source, source, span, text
+from guard.cli.table import align, as_text, fill, left, local_time, short_source, short_time, source, span, text
 from guard.core.text import LIMIT, printable
 
 
@@ -109,6 +109,25 @@ def test_times_are_shown_on_the_clock_of_this_machine(monkeypatch, iso, shown):
     time.tzset()
     try:
         assert local_time(iso) == shown
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("iso", "shown"),
+    [
+        ("2026-05-01T12:02:11Z", "14:02:11"),
+        ("2026-04-30T12:02:11Z", "2026-04-30 14:02"),
+        ("yesterday", "yesterday"),
+        ("", ""),
+    ],
+)
+def test_a_time_of_today_goes_without_its_date(monkeypatch, iso, shown):
+    monkeypatch.setenv("TZ", "XYZ-2")
+    time.tzset()
+    try:
+        assert short_time(iso, "2026-05-01") == shown
     finally:
         monkeypatch.undo()
         time.tzset()
