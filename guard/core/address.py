@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
 
 from guard.errors import AddressError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Source = NewType("Source", bytes)
 
 HOST_LENGTH = {4: 32, 6: 128}
+SITE_LENGTH = {4: 32, 6: 64}
+"""What one source is, unless a rule says otherwise: an IPv6 site owns its /64."""
+
 _SIZE = {4: 4, 6: 16}
 
 
@@ -89,6 +95,16 @@ def widen(source: Source, length: int) -> Source:
     if rest:
         kept += bytes((source[2 + whole] & (0xFF00 >> rest) & 0xFF,))
     return Source(bytes((source[0], length)) + kept.ljust(size, b"\0"))
+
+
+def site(host: Source, lengths: Mapping[int, int] = SITE_LENGTH) -> Source:
+    """Return what counts as one source around a host; `lengths` is a prefix length for each family.
+
+    Neighbours on the link are all in fe80::/64 and told apart: a ban of that would cut off the whole link.
+    """
+    if host[0] == 6 and host[2] == 0xFE and host[3] & 0xC0 == 0x80:
+        return host
+    return widen(host, lengths[host[0]])
 
 
 def covers(outer: Source, inner: Source) -> bool:

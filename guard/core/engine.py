@@ -16,7 +16,7 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from guard.core.address import HOST_LENGTH, is_special, widen
+from guard.core.address import SITE_LENGTH, covers, is_host, is_special, site, widen
 from guard.core.ban import Ban, Change, Op
 from guard.core.event import FAILURES, Service
 from guard.core.generations import Generations
@@ -28,7 +28,7 @@ from guard.core.units import HOUR, Duration, Instant, Wall
 from guard.core.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from guard.core.address import Source
     from guard.core.event import Kind, SecurityEvent
@@ -43,10 +43,8 @@ SEEN_LIMIT = 262_144
 STANDING_LIMIT = 32_768
 """Hosts whose standing (special, allowed) is remembered between events."""
 
-SOURCE_LENGTH = {4: 32, 6: 64}
-"""What one source is: an IPv6 site owns its /64."""
-
 MANUAL = "manual"
+ADOPTED = "adopted"
 
 
 class Outcome(StrEnum):
@@ -134,6 +132,21 @@ class Engine:
         self._advance(now)
         return self._record(self.ledger.lift(source))
 
+    def adopt(self, held: Mapping[tuple[Source, Scope], Duration], now: Instant) -> None:
+        """Take over bans that the kernel holds from an earlier life, with the time they have left.
+
+        What may not be banned (any more) is removed from the kernel; the rest is there already and is not added anew.
+        """
+        now = self._advance(now)
+        for (source, scope), left in sorted(held.items(), key=lambda item: (item[0][0][1], item[0])):
+            ban = Ban(
+                source=source, rule=ADOPTED, since=now, until=Instant(now + left), scope=scope, origin=ADOPTED,
+                evidence=Evidence.PROVEN if scope is Scope.ALL else Evidence.UNPROVEN,
+            )  # fmt: skip
+            kept = not (is_special(source) or self.allow.touches(source)) and any(self.ledger.add(ban))
+            if not kept:
+                self._record([Change(Op.REMOVE, ban)])
+
     def allow_source(self, source: Source, now: Instant) -> None:
         """Put a source on the allowlist, and lift every ban that touches it."""
         now = self._advance(now)
@@ -176,7 +189,7 @@ class Engine:
 
     def _judge(self, event: SecurityEvent, at: Instant, now: Instant) -> Outcome:
         host = event.source
-        source = widen(host, SOURCE_LENGTH[host[0]])
+        source = site(host)
         self._seen.put(source, (self._seen.get(source) or 0) + 1)
         if event.kind in FAILURES:
             self.tally.fail(event.service, event.transport, host)
@@ -211,7 +224,7 @@ class Engine:
     def _offend(self, track: _Track, event: SecurityEvent, at: Instant, now: Instant) -> bool:
         """Count an offence; True if the source is banned under this rule, or would be if the rule did not observe."""
         rule = track.rule
-        source = widen(event.source, min(rule.prefix[event.source[0]], event.source[1]))
+        source = site(event.source, rule.prefix)
         if track.observes and self.shadow.covering(event.source):
             return True
         weight = rule.weights[event.kind]
@@ -255,12 +268,9 @@ class Engine:
         return True
 
     def _events_of(self, source: Source) -> int:
-        usual = SOURCE_LENGTH[source[0]]
-        if source[1] >= usual:
-            return self._seen.get(widen(source, usual)) or 0
-        return sum(
-            count for seen, count in self._seen.items() if seen[0] == source[0] and widen(seen, source[1]) == source
-        )
+        if source[1] >= SITE_LENGTH[source[0]]:
+            return self._seen.get(site(source) if is_host(source) else source) or 0
+        return sum(count for seen, count in self._seen.items() if covers(source, seen))
 
     def _record(self, changes: list[Change]) -> bool:
         """Queue changes and count them; True if one of them adds or removes."""
@@ -273,4 +283,3 @@ class Engine:
 
 
 _COUNT_OF = {Op.ADD: "bans.added", Op.REMOVE: "bans.removed", Op.EXPIRE: "bans.expired"}
-assert set(HOST_LENGTH) == set(SOURCE_LENGTH)

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from guard.core.address import Source
     from guard.core.units import Duration, Instant
 
-CAPACITY = 1_000_000
-"""Bans of one scope, family and prefix length; the kernel's sets are stated a little larger."""
+CAPACITY = 250_000
+"""Bans of one scope, family and prefix length. Older kernels take memory for the stated size of a set at once, 16 MB
+for a million (net/netfilter/nft_set_hash.c, nelem_hint), and there are six sets."""
 STRIKES_LIMIT = 200_000
 """Sources whose former bans are remembered."""
 

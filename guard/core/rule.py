@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from guard.core.address import SITE_LENGTH
 from guard.core.units import DAY, Duration
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Rule:
     accounts: frozenset[str] | None = None
     proven_only: bool = False
     scope: Scope = Scope.ALL
-    prefix: Mapping[int, int] = field(default_factory=lambda: {4: 32, 6: 64})
+    prefix: Mapping[int, int] = field(default_factory=SITE_LENGTH.copy)
     forget: Duration = FORGET
     mode: Mode | None = None
 

@@ -66,8 +66,15 @@ class Enforcer:
         return Wall(self._wall_ns())
 
     def start(self) -> None:
-        """Make table, chain and sets; FirewallError if the kernel will not."""
+        """Make table, chain and sets, and take over the bans found there; FirewallError if the kernel will not."""
         self.firewall.setup(self.layout)
+        held = {key: Duration(int(left * SECOND)) for key, left in self.firewall.held().items()}
+        self.engine.adopt(held, self.now())
+        if held:
+            log.info(
+                "%d bans of an earlier run are still in the kernel; %d adopted", len(held), len(self.engine.ledger)
+            )
+        self.settle()
 
     def stop(self) -> None:
         """Give up timers and sockets. The bans stay in the kernel, and end there on time."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from guard.core.ledger import CAPACITY
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -34,7 +36,7 @@ class Layout:
 
     allow: Collection[Source] = ()
     sip_ports: Collection[int] = (5060, 5061, 4569)
-    set_size: int = 1_048_576
+    set_size: int = CAPACITY
     slow_rate: int = 10
 
 

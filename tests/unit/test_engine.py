@@ -68,6 +68,13 @@ def test_an_event_happened_when_asterisk_says_but_never_in_the_future_nor_long_a
     assert feed(guard, event(at=wall), wall=wall) == [Outcome.BANNED]
 
 
+def test_an_event_that_claims_the_future_leaves_the_window_like_any_other():
+    guard = engine()
+    feed(guard, event(at=T + HOUR), wall=T)
+    later = T + 61 * SECOND
+    assert Outcome.BANNED not in feed(guard, event(at=later), event(at=later), now=later)
+
+
 def test_an_event_is_never_older_than_an_hour():
     guard = engine(rule(window=2 * HOUR))
     now = 5 * HOUR
@@ -91,7 +98,9 @@ def test_the_engine_time_never_goes_back():
     feed(guard, event(at=T), now=T)
     feed(guard, event(at=T), now=T - HOUR, wall=T)
     assert guard.now == T
-    assert guard.tally.counts["clock.backwards"] == 1
+    feed(guard, event(at=T), now=T - HOUR, wall=T)
+    assert bans(guard)[0].since == T
+    assert guard.tally.counts["clock.backwards"] == 2
 
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "ff02::1"])
@@ -126,6 +135,14 @@ def test_an_ipv6_site_is_its_64():
     guard = engine()
     feed(guard, *[event(f"2001:db8::{last}", at=T) for last in (1, 2, 3)])
     assert [show(ban.source) for ban in bans(guard)] == ["2001:db8::/64"]
+
+
+def test_neighbours_on_the_link_share_a_64_and_are_told_apart():
+    guard = engine(rule(prefix={4: 24, 6: 48}))
+    feed(guard, *[event("fe80::1", at=T)] * 2, event("fe80::2", at=T))
+    assert not bans(guard)
+    feed(guard, event("fe80::1", at=T))
+    assert [(show(ban.source), ban.events) for ban in bans(guard)] == [("fe80::1/128", 3)]
 
 
 def test_allowing_a_host_in_a_banned_64_narrows_later_bans_to_the_other_hosts():
@@ -268,3 +285,24 @@ def test_failed_authentications_are_counted_for_the_meters_whatever_the_outcome(
     guard = engine(allow=[parse_source("198.51.100.7")])
     feed(guard, event(at=T), event(at=T, kind=Kind.CHALLENGE_SENT), event("127.0.0.1", at=T))
     assert sum(guard.tally.take_failed().values()) == 2
+
+
+def test_bans_of_an_earlier_life_are_adopted_with_the_time_they_have_left():
+    guard = engine(allow=[parse_source("192.0.2.0/24")])
+    held = {
+        (parse_source("198.51.100.7"), Scope.SIP): MINUTE,
+        (parse_source("203.0.113.0/24"), Scope.ALL): HOUR,
+        (parse_source("203.0.113.9"), Scope.ALL): HOUR,  # inside the network: not needed
+        (parse_source("192.0.2.7"), Scope.ALL): HOUR,  # allowed by now
+    }
+    guard.adopt(held, T)
+    assert {show(ban.source): (ban.rule, ban.until - T) for ban in guard.ledger} == {
+        "198.51.100.7/32": ("adopted", MINUTE),
+        "203.0.113.0/24": ("adopted", HOUR),
+    }
+    assert {(change.op, show(change.ban.source)) for change in guard.take_changes()} == {
+        (Op.REMOVE, "203.0.113.9/32"),
+        (Op.REMOVE, "192.0.2.7/32"),
+    }
+    assert feed(guard, event(at=T)) == [Outcome.ALREADY_BANNED]
+    assert guard.deadline == T + MINUTE

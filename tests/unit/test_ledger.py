@@ -90,6 +90,9 @@ def test_strikes_climb_and_are_forgotten_after_a_quiet_time():
 def test_a_ban_lifted_by_hand_was_a_mistake_and_its_strike_is_taken_back():
     ledger = Ledger()
     ledger.add(ban(until=100, strike=1))
+    ledger.lift(HOST)
+    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 50) == 1
+    ledger.add(ban(until=100, strike=1))
     ledger.expire(100)
     ledger.add(ban(since=200, until=300, strike=2))
     assert ops(ledger.lift(HOST)) == [Op.REMOVE]

@@ -1,0 +1,69 @@
+"""Bugs planted on purpose, one line each: the tests named beside them must catch every one.
+
+A law that no planted bug breaks is a law nobody checks. Runs with --full; each bug is a copy of the tree with one
+line changed, and the tests run on that copy.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).parents[2]
+LAWS = "tests/property/test_laws.py"
+
+PLANTED = [
+    ("the window is closed at its old end", "core/window.py", "bisect_right(stamps, floor)", "bisect_left(stamps, floor)", LAWS),
+    ("the oldest offences are kept", "core/window.py", "stamps[-self.threshold :]), floor)\n        return len", "stamps[: self.threshold]), floor)\n        return len", LAWS),
+    ("late offences are not sorted in", "core/window.py", "stamps if in_order else tuple(sorted(stamps))", "stamps", LAWS),
+    ("an offence too old for the window counts", "core/window.py", "if at <= floor:", "if at < floor - 50:", LAWS),
+    ("a network ban covers the allowlist", "core/engine.py", "if self.allow.touches(source):", "if False:", LAWS),
+    ("the allowlist is looked up once", "core/engine.py", "self.allow.add(source)\n        self._standing = Generations(STANDING_LIMIT)", "self.allow.add(source)", LAWS),
+    ("allowing a host leaves its network banned", "core/engine.py", "[*self.ledger.inside(source), *filter(None, around)]", "self.ledger.inside(source)", LAWS),
+    ("forged offences make a proven ban", "core/engine.py", "max(sure, total if rule.proven_only else 0)", "total", LAWS + " tests/unit/test_engine.py"),
+    ("an unproven ban closes everything", "core/engine.py", "Scope.SIP if scope is Scope.ALL else scope", "scope", LAWS),
+    ("an unproven ban lasts the whole rung", "core/engine.py", "min(span, UNPROVEN_MAX)", "span", "tests/unit/test_engine.py"),
+    ("a ban of the SIP ports hides a guesser on AMI", "core/engine.py", "Scope.ALL if event.service is Service.AMI else Scope.SIP", "Scope.SIP", "tests/unit/test_engine.py"),
+    ("the window goes on after a ban", "core/engine.py", "track.window.forget(source)", "pass", LAWS),
+    ("an event from the future counts as such", "core/engine.py", "max(wall - event.at, 0)", "wall - event.at", "tests/unit/test_engine.py"),
+    ("an event may be of any age", "core/engine.py", "min(max(wall - event.at, 0), MAX_AGE)", "max(wall - event.at, 0)", "tests/unit/test_engine.py"),
+    ("time goes back", "core/engine.py", "            return self.now\n", "            return now\n", "tests/unit/test_engine.py"),
+    ("a swallowed ban ends early", "core/ledger.py", "until=max(ban.until, weaker.until)", "until=ban.until", LAWS),
+    ("bans overlap", "core/ledger.py", "(wider.source != ban.source or wider.until >= ban.until)", "wider.until >= ban.until", LAWS),
+    ("a ban ends a tick late", "core/ledger.py", "self._ends[0][0] <= now", "self._ends[0][0] < now", LAWS),
+    ("a set holds one ban too many", "core/ledger.py", "self._sizes[key] < self._capacity", "self._sizes[key] <= self._capacity", LAWS),
+    ("a lifted ban keeps its strike", "core/ledger.py", "strikes.pop(source)\n        if", "if", "tests/unit/test_ledger.py"),
+    ("strikes are never forgotten", "core/ledger.py", "1 if now - last_end >= forget else count + 1", "count + 1", "tests/unit/test_ledger.py"),
+    ("a touched entry stands in both halves", "core/generations.py", "self._old.pop(key, None)\n            if", "if", "tests/unit/test_generations.py"),
+    ("a turn drops the young half", "core/generations.py", "dropped, self._old, self._young = self._old, self._young, {}", "dropped, self._old, self._young = self._young, self._old, {}", "tests/unit/test_generations.py"),
+    ("the neighbour rule is forgotten", "wire/amievent.py", "                if self._torn:", "                if False:", "tests/replay"),
+    ("a foreign block counts as clean", "wire/amievent.py", "elif not self._torn and _FOREIGN.fullmatch(block):", "elif _FOREIGN.fullmatch(block):", "tests/replay tests/unit/test_amievent.py"),
+    ("lines end with a bare CR too", "wire/amievent.py", r'_TEXT = r"[^\r]*(?:\r(?!\n)[^\r]*)*"', r'_TEXT = r"[^\r]*"', "tests/replay"),
+    ("a half-read end of a block is missed", "wire/amievent.py", "max(len(buffer) - 3, 0)", "len(buffer)", "tests/replay"),
+]  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "file", "right", "wrong", "tests"), PLANTED, ids=[bug[0] for bug in PLANTED])
+def test_a_planted_bug_is_caught(name, file, right, wrong, tests, tmp_path):
+    for folder in ("guard", "tests", "rules"):
+        shutil.copytree(TREE / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(TREE / "pyproject.toml", tmp_path)
+    source = tmp_path / "guard" / file
+    text = source.read_text()
+    assert text.count(right) == 1, "the line to change has moved: plant it anew"
+    source.write_text(text.replace(right, wrong).replace("import bisect_right", "import bisect_left, bisect_right"))
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()],
+        cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1, f"nobody noticed that {name}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}"
+
+
+def test_every_planted_bug_still_finds_its_line():
+    lost = [name for name, file, right, _, _ in PLANTED if (TREE / "guard" / file).read_text().count(right) != 1]
+    assert not lost
