@@ -413,7 +413,7 @@ def test_the_real_server_counts_meters_and_counters_and_gauges_by_their_names(se
 
 
 def test_without_meter_support_the_real_server_gets_counters_named_meter(server):
-    assert flush("localhost", server.port, Meters("", meter_support=False).collect(FAILED, {}, {}, T0))["sent"] == 1
+    assert flush("127.0.0.1", server.port, Meters("", meter_support=False).collect(FAILED, {}, {}, T0))["sent"] == 1
     expected = {
         "security.failed_auth.PJSIP.count_meter": 19,
         "security.failed_auth.PJSIP.IPV4-UDP-198_51_100_7_meter": 17,
