@@ -24,8 +24,8 @@ from guard.core.ledger import CAPACITY, Ledger
 from guard.core.rule import Evidence, Mode, Scope
 from guard.core.sourceset import SourceSet
 from guard.core.tally import Tally
+from guard.core.track import Track
 from guard.core.units import HOUR, Duration, Instant, Wall
-from guard.core.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,18 +59,6 @@ class Outcome(StrEnum):
     ALREADY_BANNED = "already_banned"
 
 
-class _Track:
-    """One rule and its offences. Proven ones are counted apart as well: only they make a ban proven."""
-
-    __slots__ = ("observes", "proven", "rule", "window")
-
-    def __init__(self, rule: Rule, mode: Mode) -> None:
-        self.rule = rule
-        self.observes = Mode.OBSERVE in (rule.mode, mode)
-        self.window = Window(rule.window, rule.threshold)
-        self.proven = self.window if rule.proven_only else Window(rule.window, rule.threshold)
-
-
 class Engine:
     """Judges events by rules. All state is here and bounded; nothing is shared."""
 
@@ -92,11 +80,11 @@ class Engine:
         self._seen: Generations[Source, int] = Generations(SEEN_LIMIT)
         self._standing: Generations[Source, Outcome] = Generations(STANDING_LIMIT)
         self.rules = tuple(rules)
-        self._tracks: dict[tuple[Service, Kind], list[_Track]] = {}
-        for rule in self.rules:
-            track = _Track(rule, mode)
-            for service in rule.services or Service:
-                for kind in rule.weights:
+        self._tracks: dict[tuple[Service, Kind], list[Track]] = {}
+        self._all_tracks = [Track(rule, mode) for rule in self.rules]
+        for track in self._all_tracks:
+            for service in track.rule.services or Service:
+                for kind in track.rule.weights:
                     self._tracks.setdefault((service, kind), []).append(track)
 
     # What comes in.
@@ -108,6 +96,7 @@ class Engine:
         self.tally.add("events", len(outcomes))
         for outcome, count in Counter(outcomes).items():
             self.tally.add(f"outcome.{outcome}", count)
+        self.tally.counts["window.evicted"] = sum(track.evicted for track in self._all_tracks)
         return outcomes
 
     def tick(self, now: Instant) -> None:
@@ -221,31 +210,19 @@ class Engine:
         self._standing.put(host, standing)
         return standing
 
-    def _offend(self, track: _Track, event: SecurityEvent, at: Instant, now: Instant) -> bool:
+    def _offend(self, track: Track, event: SecurityEvent, at: Instant, now: Instant) -> bool:
         """Count an offence; True if the source is banned under this rule, or would be if the rule did not observe."""
-        rule = track.rule
-        source = site(event.source, rule.prefix)
         if track.observes and self.shadow.covering(event.source):
             return True
-        weight = rule.weights[event.kind]
-        proven = event.proven
-        total = track.window.add(source, at, weight, now, proven=proven)
-        sure = (
-            track.proven.add(source, at, weight, now, proven=True) if proven and track.proven is not track.window else 0
-        )
-        if total < rule.threshold:
+        source = site(event.source, track.rule.prefix)
+        tripped = track.count(event, source, at, now)
+        if tripped is None or not self._trip(track, source, event, *tripped, now):
             return False
-        evidence = (
-            Evidence.PROVEN if max(sure, total if rule.proven_only else 0) >= rule.threshold else Evidence.UNPROVEN
-        )
-        if not self._trip(track, source, event, evidence, total, now):
-            return False
-        track.window.forget(source)
-        track.proven.forget(source)
+        track.forget(source)
         return True
 
     def _trip(
-        self, track: _Track, source: Source, event: SecurityEvent, evidence: Evidence, total: int, now: Instant
+        self, track: Track, source: Source, event: SecurityEvent, evidence: Evidence, total: int, now: Instant
     ) -> bool:
         rule = track.rule
         if self.allow.touches(source):  # a network with somebody allowed inside: only the host that offended

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from guard.core.event import Service, Transport
 
 NAMES = {
+    "events.lost": "events that a fault of astguard itself lost; its log has the traceback",
     "events": "security events that matched the strict grammar",
     "outcome.special": "events whose source can never be a remote party: loopback, multicast ...",
     "outcome.allowed": "events of sources on the allowlist",
