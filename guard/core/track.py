@@ -1,4 +1,4 @@
-"""One rule and its offences: when is its threshold reached, and on what evidence?
+"""One rule and its offences: it tells when the threshold is reached, and on what evidence.
 
 Proven offences are counted a second time, apart: only they make a ban proven. So whoever forges datagrams in a
 phone's name cannot turn that phone's own single mistake over TCP into a proven ban of it.
