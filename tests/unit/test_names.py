@@ -1,0 +1,74 @@
+"""Names on the allowlist, whose addresses change."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from guard.core.address import parse_host
+from guard.sensors.names import RECORDS_LIMIT, Names, own_addresses
+
+
+def refresh(monkeypatch, names, *answers):
+    """Refresh once per given table of answers; return what changed each time."""
+    changes = []
+    watched = Names(names, lambda name, found: changes.append((name, found)))
+
+    async def run():
+        for table in answers:
+
+            async def getaddrinfo(name, port, table=table, **_):
+                if isinstance(table.get(name), Exception):
+                    raise table[name]
+                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, 0)) for text in table.get(name, ())]
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+            await watched.refresh()
+
+    asyncio.run(run())
+    return watched, changes
+
+
+def hosts(*texts):
+    return frozenset(map(parse_host, texts))
+
+
+def test_new_addresses_of_a_name_are_told_once(monkeypatch):
+    watched, changes = refresh(
+        monkeypatch,
+        ["office.example"],
+        {"office.example": ["192.0.2.1"]},
+        {"office.example": ["192.0.2.1"]},
+        {"office.example": ["192.0.2.2", "2001:db8::2"]},
+    )
+    assert changes == [
+        ("office.example", hosts("192.0.2.1")),
+        ("office.example", hosts("192.0.2.2", "2001:db8::2")),
+    ]
+    assert watched.known["office.example"] == hosts("192.0.2.2", "2001:db8::2")
+
+
+def test_the_last_good_answer_stays_when_the_resolver_fails(monkeypatch):
+    watched, changes = refresh(
+        monkeypatch,
+        ["office.example", "other.example"],
+        {"office.example": ["192.0.2.1"], "other.example": ["192.0.2.9"]},
+        {"office.example": socket.gaierror(-3, "Temporary failure"), "other.example": []},
+    )
+    assert len(changes) == 2
+    assert watched.known["office.example"] == hosts("192.0.2.1")
+    assert watched.failing == {"office.example", "other.example"}
+
+
+def test_special_addresses_and_a_flood_of_records_open_no_door(monkeypatch):
+    many = [f"192.0.2.{number}" for number in range(1, 60)]
+    _, changes = refresh(monkeypatch, ["a.example"], {"a.example": ["127.0.0.1", "0.0.0.0", "::1", *many]})
+    ((_, found),) = changes
+    assert len(found) == RECORDS_LIMIT
+    assert found <= hosts(*many)
+
+
+def test_own_addresses_hold_no_loopback():
+    found = asyncio.run(own_addresses())
+    assert parse_host("127.0.0.1") not in found
+    assert parse_host("::1") not in found
