@@ -81,6 +81,7 @@ class ScriptedAsterisk:
         self._server = None
         self._tasks = set()
         self._changed = asyncio.Condition()
+        self._speaking = asyncio.Lock()  # a reply never stands inside an event
         self._pointers = itertools.count(0x7F40_0000_1000, 0x430)
 
     async def __aenter__(self):
@@ -134,13 +135,14 @@ class ScriptedAsterisk:
     async def send(self, data, *, piece=None):
         """Send bytes to everybody who is logged in, in pieces of this size if one is given."""
         pieces = [data] if piece is None else [data[at : at + piece] for at in range(0, len(data), piece)]
-        for part in pieces:
-            for session in [session for session in self.sessions if session.listens]:
-                with suppress(OSError):
-                    session.writer.write(part)
-                    await session.writer.drain()
-            if len(pieces) > 1:
-                await asyncio.sleep(0)
+        async with self._speaking:
+            for part in pieces:
+                for session in [session for session in self.sessions if session.listens]:
+                    with suppress(OSError):
+                        session.writer.write(part)
+                        await session.writer.drain()
+                if len(pieces) > 1:
+                    await asyncio.sleep(0)
 
     async def play(self, recording, pace=0.0, on_played=None):
         """Send a recording's security events as if they happened now: EventTV and SessionTV are rewritten.
@@ -226,7 +228,8 @@ class ScriptedAsterisk:
             case _ if not session.online:
                 self._reply(session, asked, "Error", "Message: Permission denied")
             case "ping":
-                self._reply(session, asked, "Success", f"Ping: Pong\r\nTimestamp: {time.time():.6f}")
+                async with self._speaking:
+                    self._reply(session, asked, "Success", f"Ping: Pong\r\nTimestamp: {time.time():.6f}")
             case _:
                 self._reply(session, asked, "Error", "Message: Invalid/unknown command")
         return True
@@ -245,20 +248,22 @@ class ScriptedAsterisk:
             await asyncio.sleep(self.refuse_pause)
             self._reply(session, asked, "Error", "Message: Authentication failed")
             return False
-        session.online = True
+        event = self.event("SuccessfulAuth", "AMI", self.username, remote, f"UsingPassword: 0\r\nSessionTV: {now()}")
+        await self.send(event)  # to those who are logged in already
         # A word that Asterisk does not know means silence for ever, though the reply is Success.
         session.listens = self.read_security and asked.get("events", "on").lower() in {"on", "security", "all"}
-        event = self.event("SuccessfulAuth", "AMI", self.username, remote, f"UsingPassword: 0\r\nSessionTV: {now()}")
-        if self.own_login == "before":
-            await self.send(event)
-        self._reply(session, asked, "Success", "Message: Authentication accepted")
-        if self.own_login == "after":
-            await self.send(event)
+        session.online = True
+        hears = session.listens and self.own_login
+        async with self._speaking:
+            self._reply(
+                session, asked, "Success", "Message: Authentication accepted",
+                before=event if hears == "before" else b"", after=event if hears == "after" else b"",
+            )  # fmt: skip
         return True
 
-    def _reply(self, session, asked, response, rest):
+    def _reply(self, session, asked, response, rest, before=b"", after=b""):
         action_id = f"ActionID: {asked['actionid']}\r\n" if "actionid" in asked else ""
-        session.writer.write(f"Response: {response}\r\n{action_id}{rest}\r\n\r\n".encode())
+        session.writer.write(before + f"Response: {response}\r\n{action_id}{rest}\r\n\r\n".encode() + after)
 
     async def _tell(self):
         async with self._changed:

@@ -3,25 +3,26 @@
 Reading never waits for anything: what the socket gives is parsed and handed on in the same callback. Asterisk cuts off
 a reader that stalls for its `writetimeout` (100 ms by default), silently and in the middle of an event.
 
-Silence is not peace. A Ping goes out every few seconds, and one that is not answered by the next breaks the link: a
-hung Asterisk keeps its sockets open. And our own login has to come back as a security event, which proves the whole
-path from Asterisk's message bus to here; a user without `read = security` logs in just as well and hears nothing.
+Silence is not peace. A Ping goes out every few seconds, and if nothing at all has come when the next is due, the link
+is broken: a hung Asterisk keeps its sockets open. (In a flood the answer may stand behind seconds of events.) And our
+own login has to come back as a security event, which proves the whole path from Asterisk's message bus to here; a user
+without `read = security` logs in just as well and hears nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guard.core.units import MILLISECOND
+from guard.core.units import MILLISECOND, MINUTE
 from guard.errors import LoginRefused, ProtocolError
+from guard.sensors.amistream import AmiStream
 from guard.sensors.backoff import Backoff
-from guard.wire.ami import AmiClient, State
+from guard.wire.ami import AmiClient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from guard.core.tally import Tally
 
 log = logging.getLogger("astguard.link")
+
+TROUBLES_TOLD = 8
+"""Different troubles that are warned of between two good links; what a strange peer says may be new every time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +95,12 @@ class AmiLink:
         self._wall_ns = wall_ns
         self.changed_at = mono_ns()
         self._timing = timing
+        self._told: set[str] = set()
+        self._next_fault_told = 0
 
     async def run(self) -> None:
         """Connect and read until cancelled."""
         lost, refused = Backoff(*self._timing.lost), Backoff(*self._timing.refused)
-        quiet = False
         while True:
             backoff = lost
             try:
@@ -103,13 +108,12 @@ class AmiLink:
             except LoginRefused as error:
                 backoff = refused
                 self._tally.add("link.refused")
-                self._report("refused", str(error), quiet=quiet)
+                self._report("refused", str(error))
             except (OSError, ProtocolError) as error:
-                if self.state == "up":
-                    quiet = False
-                    self._tally.add("link.lost")
-                self._report("lost", self._explain(error), quiet=quiet)
-            quiet = True
+                self._lose(self._explain(error))
+            except Exception as error:  # noqa: BLE001 - nobody would see an attack any more
+                self._tell_fault(error)
+                self._lose(f"a fault of astguard itself ended it ({type(error).__name__}); please report it")
             await asyncio.sleep(backoff.next())
 
     async def _session(self, *backoffs: Backoff) -> None:
@@ -118,7 +122,7 @@ class AmiLink:
         )
         self.self_test = None
         loop = asyncio.get_running_loop()
-        stream = _Stream(client, self._deliver)
+        stream = AmiStream(client, self._deliver)
         await self._within(
             loop.create_connection(
                 lambda: stream,
@@ -127,7 +131,9 @@ class AmiLink:
                 ssl=self.endpoint.tls,
                 server_hostname=self.endpoint.host if self.endpoint.tls else None,
             ),
-            "no connection; check ami.host and ami.port, and that no firewall drops it",
+            "no TLS connection; check that ami.host and ami.port name the TLS port of manager.conf, and ami.tls"
+            if self.endpoint.tls
+            else "no connection; check ami.host and ami.port, and that no firewall drops it",
         )
         try:
             await self._within(
@@ -138,6 +144,7 @@ class AmiLink:
             self._tally.add("link.made")
             for backoff in backoffs:
                 backoff.reset()
+            self._told.clear()
             self._change("up", "")
             self.asterisk = client.version
             log.info("link to Asterisk at %s is up (AMI %s)", self.endpoint, client.version)
@@ -146,31 +153,38 @@ class AmiLink:
             stream.abort()
 
     async def _within(self, step: Awaitable[object], otherwise: str) -> None:
+        # Not wait_for(): Python 3.11's loses a cancellation that comes as the step ends, and then stop waits for ever.
         try:
-            await asyncio.wait_for(step, self._timing.connect)
+            async with asyncio.timeout(self._timing.connect) as limit:
+                await step
         except TimeoutError as error:
+            if not limit.expired():
+                raise
             raise ProtocolError(f"{otherwise} (waited {self._timing.connect:g} s)") from error
 
-    async def _keep(self, stream: _Stream, client: AmiClient) -> None:
+    async def _keep(self, stream: AmiStream, client: AmiClient) -> None:
         """Ping until the link breaks, which raises."""
         loop = asyncio.get_running_loop()
         judged_at = loop.time() + self._timing.self_test
         while True:
             wait = self._timing.ping if self.self_test is not None else min(self._timing.ping, self._timing.self_test)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(stream.closed), wait)
+            await asyncio.wait([stream.closed], timeout=wait)
             if stream.closed.done():
-                stream.closed.result()
-                raise ProtocolError("Asterisk closed the connection")
+                stream.closed.result()  # raises
             if self.self_test is None and (client.reader.own_login or loop.time() >= judged_at):
                 self._judge(own_login=client.reader.own_login)
-            if client.ping_open:
+                if not self.self_test:
+                    self._hand_on(client.reader.stop_waiting())
+            if not client.ping_open:
+                client.ping()
+                stream.flush()
+            elif not stream.heard:
                 raise ProtocolError(f"Asterisk did not answer a Ping within {self._timing.ping:g} s; it may hang")
-            client.ping()
-            stream.flush()
+            stream.heard = False
 
     def _judge(self, *, own_login: bool) -> None:
         self.self_test = own_login
+        self.problem = ""
         if not own_login:
             self.problem = (
                 f"logged in, but our own login did not come back as a security event within "
@@ -186,15 +200,39 @@ class AmiLink:
                 tally.add(name, count)
         reader.tampered = reader.foreign = reader.replies = 0
         self.samples = list(reader.samples)
-        if self.self_test is None and reader.own_login:
+        if reader.own_login and not self.self_test:
             self._judge(own_login=True)
-        if events:
-            self.lag_ms = max(0, self._wall_ns() - events[-1].at) // MILLISECOND
-            self._on_events(events)
+        self._hand_on(events)
 
-    def _report(self, state: str, problem: str, *, quiet: bool) -> None:
+    def _hand_on(self, events: list[SecurityEvent]) -> None:
+        if not events:
+            return
+        self.lag_ms = max(0, self._wall_ns() - events[-1].at) // MILLISECOND
+        try:
+            self._on_events(events)
+        except Exception as error:  # noqa: BLE001 - one bad batch may not cost the ones behind it
+            self._tally.add("events.lost", len(events))
+            self._tell_fault(error)
+
+    def _lose(self, problem: str) -> None:
+        if self.state == "up":
+            self._tally.add("link.lost")
+        self._report("lost", problem)
+
+    def _tell_fault(self, error: Exception) -> None:
+        """Log a bug with its traceback, at most once a minute."""
+        now = self._mono_ns()
+        if now >= self._next_fault_told:
+            self._next_fault_told = now + MINUTE
+            log.error("a fault of astguard itself, please report it", exc_info=error)
+
+    def _report(self, state: str, problem: str) -> None:
+        """Note why there is no link; each reason is a warning once until the link was up again."""
         self._change(state, problem)
-        log.log(logging.DEBUG if quiet else logging.WARNING, "no link to Asterisk at %s: %s", self.endpoint, problem)
+        news = problem not in self._told and len(self._told) < TROUBLES_TOLD
+        if news:
+            self._told.add(problem)
+        log.log(logging.WARNING if news else logging.DEBUG, "no link to Asterisk at %s: %s", self.endpoint, problem)
 
     def _change(self, state: str, problem: str) -> None:
         if state != self.state:
@@ -208,51 +246,6 @@ class AmiLink:
             return f"the peer does not speak TLS ({error.reason}); check ami.tls and ami.port"
         if isinstance(error, ConnectionRefusedError):
             return "connection refused; is Asterisk running, with 'enabled = yes' in manager.conf?"
-        return str(error) or type(error).__name__
-
-
-class _Stream(asyncio.Protocol):
-    """The socket: bytes to the client, the client's bytes back. `online` and `closed` tell how far it got."""
-
-    def __init__(self, client: AmiClient, deliver: Callable[[AmiClient, list[SecurityEvent]], None]) -> None:
-        loop = asyncio.get_running_loop()
-        self.online: asyncio.Future[None] = loop.create_future()
-        self.closed: asyncio.Future[None] = loop.create_future()
-        self._client = client
-        self._deliver = deliver
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        client = self._client
-        try:
-            events = client.receive(data)
-        except ProtocolError as error:
-            self._end(error)
-            self.abort()
-            return
-        self.flush()
-        if client.state is State.ONLINE and not self.online.done():
-            self.online.set_result(None)
-        self._deliver(client, events)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc or ProtocolError("Asterisk closed the connection"))
-
-    def flush(self) -> None:
-        data = self._client.data_to_send()
-        if data and self._transport is not None:
-            self._transport.write(data)
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _end(self, error: Exception) -> None:
-        for future in (self.online, self.closed):
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # whoever waits sees it; nobody waiting is no fault
+        if isinstance(error, OSError):
+            return f"{str(error) or type(error).__name__}; check ami.host and ami.port"
+        return str(error)

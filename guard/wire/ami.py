@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GREETING_LIMIT = 256
 """Bytes of the banner, `Asterisk Call Manager/11.0.0`. A peer that says more before a line end is another server."""
 
-_GREETING = re.compile(rb"Asterisk Call Manager/(\d+(?:\.\d+){0,3})")
+_GREETING = re.compile(rb"Asterisk Call Manager/(\d{1,4}(?:\.\d{1,4}){0,3})")
 
 
 class State(StrEnum):

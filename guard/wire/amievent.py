@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 BLOCK_LIMIT = 262_144
 """Bytes of one block. Asterisk was seen to send values of 65 kB, and an event has at most three of the sender's."""
 EARLY_LIMIT = 1_000
-"""Blocks kept until our own login's event has shown which optional headers this Asterisk writes."""
+EARLY_SIZE = 4 * BLOCK_LIMIT
+"""Blocks, and characters in them, kept until our own login's event has shown which optional headers are written."""
 SAMPLES = 20
 SAMPLE_LIMIT = 2_048
 
@@ -100,13 +101,15 @@ class BlockReader:
             buffer[:] = rest
             if self._skipped:
                 blocks[0], self._skipped = b"\0" + self._skipped, b""
-        if len(buffer) > BLOCK_LIMIT:
+        if len(buffer) > BLOCK_LIMIT + 3:  # three bytes may be the begin of the end
             self._skipped = self._skipped or bytes(buffer[:SAMPLE_LIMIT])
             del buffer[:-3]
         return [_decode(block) for block in blocks]
 
 
 def _decode(block: bytes) -> str:
+    if len(block) > BLOCK_LIMIT:
+        block = b"\0" + block[:SAMPLE_LIMIT]
     try:
         return block.decode()
     except UnicodeDecodeError:
@@ -125,6 +128,9 @@ class EventReader:
         self._username = username
         self._grammar: Grammar | None = None
         self._early: list[str] = []
+        self._early_size = 0
+        self._early_torn = False
+        self._waiting = True
         self._torn = False  # the last security block was not clean by itself
 
     def read(self, blocks: Sequence[str]) -> list[SecurityEvent]:
@@ -133,25 +139,41 @@ class EventReader:
             blocks = self._wait(blocks)
         return self._sort(blocks)
 
+    def stop_waiting(self) -> list[SecurityEvent]:
+        """Let any event show the framing, because our own login's event does not come; return what was kept."""
+        self._waiting = False
+        return self.read(())
+
     def finish(self) -> list[SecurityEvent]:
         """Judge what still waits for our own login's event, because the recording ended without one."""
-        return self._sort(self._settle(self._early))
+        return self.stop_waiting()
 
     def _wait(self, blocks: Sequence[str]) -> Sequence[str]:
         """Keep blocks until our own login's event has shown the framing; then return all that were kept."""
         self._early += blocks
+        self._early_size += sum(map(len, blocks))
         for block in blocks:
-            framing = _framing(block)
-            event = framing and grammar(framing).read(block)
-            if event and self._is_own_login(event):
-                return self._settle([block])
+            framing, event = _by_itself(block)
+            if event is not None and not self._early_torn and self._is_own_login(event):
+                return self._settle(framing)
+            if event is not None:
+                self._early_torn = False
+            elif not _is_other(block):
+                self._early_torn = True
+        if self._waiting and len(self._early) < EARLY_LIMIT and self._early_size < EARLY_SIZE:
+            return ()
         # Without it the first event has to do: better a framing that a forger may have chosen than none.
-        return self._settle(self._early) if len(self._early) >= EARLY_LIMIT else ()
+        for block in self._early:
+            framing, event = _by_itself(block)
+            if event is not None:
+                return self._settle(framing)
+        self._sort(self._settle(_PLAIN))  # no event among them, whatever the framing; they are counted
+        self._grammar = None
+        return ()
 
-    def _settle(self, witnesses: Sequence[str]) -> Sequence[str]:
-        framing = next(filter(None, map(_framing, witnesses)), Framing(timestamp=False, debug=False, system=None))
+    def _settle(self, framing: Framing) -> Sequence[str]:
         self._grammar = grammar(framing)
-        early, self._early = self._early, []
+        early, self._early, self._early_size = self._early, [], 0
         return early
 
     def _is_own_login(self, event: SecurityEvent) -> bool:
@@ -192,6 +214,17 @@ class EventReader:
         self.samples.append(re.sub(r"(ExpectedResponse: )[^\r]*", r"\1...", block[:SAMPLE_LIMIT]))
 
 
-def _framing(block: str) -> Framing | None:
+_PLAIN = Framing(timestamp=False, debug=False, system=None)
+
+
+def _by_itself(block: str) -> tuple[Framing, SecurityEvent | None]:
+    """Read a block under the framing that it shows itself."""
     seen = _ANY.fullmatch(block)
-    return seen and Framing(timestamp=bool(seen[1]), debug=bool(seen[2]), system=seen[3])
+    if seen is None:
+        return _PLAIN, None
+    framing = Framing(timestamp=bool(seen[1]), debug=bool(seen[2]), system=seen[3])
+    return framing, grammar(framing).read(block)
+
+
+def _is_other(block: str) -> bool:
+    return bool(_REPLY.fullmatch(block) or _FOREIGN.fullmatch(block))
