@@ -25,7 +25,7 @@ astguard guards an Asterisk PBX: it bans the addresses that attack it.
 usage: astguard COMMAND [OPTION...]
 
 What is going on
-  status                    is the guard up, does it hear Asterisk, what has it done
+  status                    is it up, does it hear Asterisk, what has it done
   bans list                 who is banned, by which rule, for how long
   bans show ADDRESS         everything about one ban
   rules list                what counts as an attack, and what follows
@@ -41,23 +41,24 @@ Somebody must be kept out
   bans add ADDRESS          ban by hand: --for 1d, --reason TEXT
 
 Before you change something
-  check                     read configuration and rules, change nothing, name every mistake
+  check                     read all, change nothing, name every mistake
   rules check [FILE...]     the same for rule files
   replay FILE...            what the rules would have done with a recording
 
 The daemon
-  run                       guard Asterisk, in the foreground; systemd does this for you
+  run                       guard Asterisk, in the foreground
 
 Options for every command
-  --config FILE             configuration file, usually /etc/astguard/astguard.yaml
-  --socket PATH             the daemon's control socket, usually /run/astguard/astguard.sock
+  --config FILE             usually /etc/astguard/astguard.yaml
+  --socket PATH             the control socket, usually /run/astguard/astguard.sock
   -o, --output table|json   for people or for programs
   --no-header               no titles above the columns
   --version                 the version
   -h, --help                this page; after a command, its own
 
-ADDRESS is an address or a network: 198.51.100.7, 198.51.100.0/24, 2001:db8:5::/64.
-Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 not found, 78 configuration.
+ADDRESS is an address or network: 198.51.100.7, 198.51.100.0/24, 2001:db8:5::/64.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 not found,
+78 configuration.
 """
 
 

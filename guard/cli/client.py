@@ -70,7 +70,7 @@ def exchange(path: Path, request: Request) -> object:
             text = f"no permission for {path}; run this as root, or as a member of the group that owns the socket"
             raise DaemonUnreachable(text) from None
         except TimeoutError:
-            text = f"astguard gives no answer on {path} within {SECONDS:.0f} s; see 'journalctl -u astguard'"
+            text = f"astguard gives no answer on {path} within {SECONDS:.0f} s; see its log"
             raise DaemonUnreachable(text) from None
         except OSError as error:
             raise DaemonUnreachable(f"cannot talk to astguard on {path}: {error.strerror or error}") from None
@@ -86,5 +86,5 @@ def _receive(connection: socket.socket) -> Iterator[bytes]:
             raise ControlError(f"the answer is larger than {ANSWER_LIMIT} bytes; what is on the control socket?")
 
 
-_STRANGE = "the daemon gave an answer of another version; restart it with 'systemctl restart astguard'"
-_START = "start it with 'systemctl start astguard'"
+_STRANGE = "the daemon gave an answer of another version; restart it"
+_START = "start it with 'astguard run'"

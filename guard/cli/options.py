@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, NoReturn
 
 from guard import __version__
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("/etc/astguard/astguard.yaml")
 DEFAULT_SOCKET = Path("/run/astguard/astguard.sock")
+WIDTH = 79
 
 
 _WRONG_CHOICE = re.compile(r"argument (COMMAND|VERB): invalid choice: (.*) \(choose from (.*)\)", re.DOTALL)
@@ -53,7 +55,8 @@ def add_command(
     """Add a command with the common options; `do` gets the parsed ones and returns the exit code."""
     parser = commands.add_parser(
         name,
-        description=about,
+        help=about.partition(". ")[0].removesuffix("."),
+        description=fill(about, WIDTH),
         epilog="\n".join(["examples:", *(f"  astguard {example}" for example in examples)]) if examples else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -67,7 +70,7 @@ def add_noun(commands: Commands, name: str, about: str) -> Commands:
     """Add a noun and return where its verbs go."""
     parser = commands.add_parser(name, description=about, allow_abbrev=False)
     add_common(parser)
-    return parser.add_subparsers(metavar="VERB", dest="verb", required=True, parser_class=Parser)
+    return parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True, parser_class=Parser)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -79,7 +79,7 @@ def _replay(options: Namespace) -> int:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """Say in one line what a replay found."""
+    """Say what a replay found: one line of sums, one of outcomes."""
     parts = [
         count(report["events"], "event"),
         f"{report['tampered']:,} tampered",
@@ -89,7 +89,7 @@ def summary(report: dict[str, Any]) -> str:
     outcomes = ", ".join(
         f"{number:,} {name.replace('_', ' ')}" for name, number in report["outcomes"].items() if number
     )
-    return f"{', '.join(parts)} in {report['seconds']:.1f} s" + (f" ({outcomes})" if outcomes else "")
+    return f"{', '.join(parts)} in {report['seconds']:.1f} s" + (f"\n{outcomes}" if outcomes else "")
 
 
 class _Progress:

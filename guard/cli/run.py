@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 def add_to(commands: Commands) -> None:
     """Add the command."""
     about = (
-        "Guard Asterisk until told to stop, in the foreground; systemd does this for you. Bans stay in the kernel\n"
-        "when it stops, and end on time."
+        "Guard Asterisk until told to stop, in the foreground. Bans stay in the kernel when it stops, and end on time."
     )
     add_command(commands, "run", _run, about, "run", "run --config ./astguard.yaml")
 

@@ -46,6 +46,7 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         ("astguard", f"{as_text(status.get('version'))}, {process}"),
         ("mode", mode),
         ("asterisk", ", ".join(_link(link))),
+        ("", ", ".join(_health(link))),
         ("firewall", f"{as_text(firewall.get('backend'))}, {_number(firewall.get('dropped'))} packets dropped"),
         ("bans", _number(status.get("bans"))),
         ("allow", _number(status.get("allow"))),
@@ -68,6 +69,9 @@ def _link(link: dict[str, Any]) -> Iterator[str]:
         yield as_text(link["asterisk"])
     if link.get("since"):
         yield f"since {local_time(as_text(link['since']))}"
+
+
+def _health(link: dict[str, Any]) -> Iterator[str]:
     if link.get("lag_ms") is not None:
         yield f"lag {as_text(link['lag_ms'])} ms"
     if link.get("self_test") is not None:
@@ -76,7 +80,7 @@ def _link(link: dict[str, Any]) -> Iterator[str]:
 
 def _lines(*lines: tuple[str, str]) -> Iterator[str]:
     width = max(len(name) for name, _ in lines)
-    return (f"{paint(name.ljust(width), BOLD)}  {value}" for name, value in lines)
+    return (f"{paint(name.ljust(width), BOLD)}  {value}" for name, value in lines if value)
 
 
 def _part(status: dict[str, Any], key: str) -> dict[str, Any]:

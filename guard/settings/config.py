@@ -62,7 +62,9 @@ class Ami:
         if self.secret is not None:
             return self.secret
         if self.secret_file is None:
-            raise ConfigError([f"{self.place}: 'ami' has no 'secret_file' and no 'secret'; run 'astguard setup'"])
+            raise ConfigError(
+                [f"{self.place}: 'ami' has no secret; put it into a file and name that, 'secret_file: ami.secret'"]
+            )
         return read_secret_file(self.secret_file)
 
     @property
@@ -112,7 +114,7 @@ class Config:
 def load_config(path: Path = DEFAULT_PATH) -> Config:
     """Read a configuration file; ConfigError with all its mistakes, or if there is none."""
     mistakes = Mistakes()
-    missing = "no such file; 'astguard setup' writes it, and an empty one means the defaults"
+    missing = "no such file; make it, an empty one means the defaults"
     config = _config(read(path, mistakes, missing), path, mistakes)
     mistakes.check()
     return config

@@ -34,7 +34,7 @@ def read_secret_file(path: Path) -> str:
     except UnicodeDecodeError:
         reason = "it is not UTF-8 text"
     except FileNotFoundError:
-        reason = "no such file; put the AMI secret there, alone on one line, or run 'astguard setup'"
+        reason = "no such file; put the AMI secret there, alone on one line"
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except ValueError as error:

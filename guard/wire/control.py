@@ -132,7 +132,7 @@ def read_answer(data: bytes) -> object:
         return value
     if isinstance(value, dict) and isinstance(value.get("error"), str):
         raise _error(value["error"], value.get("exit_code"))
-    raise ControlError(f"the daemon failed with HTTP {int(status[1])}: {_quote(body)}; see 'journalctl -u astguard'")
+    raise ControlError(f"the daemon failed with HTTP {int(status[1])}: {_quote(body)}; see its log")
 
 
 def write_error(error: GuardError) -> tuple[int, bytes]:

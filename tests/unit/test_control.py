@@ -229,7 +229,7 @@ def test_every_error_has_its_http_status(error, status):
         ),
         (answer([])[:-1], "the answer is cut short: 1 of 2 bytes came; try again"),
         (answer([]) + b"x", "the answer is cut short: 3 of 2 bytes came; try again"),
-        (answer(b"\x1b[2J", 500), r"the daemon failed with HTTP 500: '\x1b[2J'; see 'journalctl -u astguard'"),
+        (answer(b"\x1b[2J", 500), r"the daemon failed with HTTP 500: '\x1b[2J'; see its log"),
         (answer(b"{", 200), "the daemon failed with HTTP 200: '{'"),
         (answer(b"[" * 100_000, 200), "the daemon failed with HTTP 200"),
         (answer({"error": 7, "exit_code": 4}, 404), "the daemon failed with HTTP 404"),

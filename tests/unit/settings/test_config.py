@@ -259,9 +259,7 @@ def test_a_username_is_one_line():
 def test_a_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_config(tmp_path / "astguard.yaml")
-    said = (
-        f"{tmp_path}/astguard.yaml:1:1: no such file; 'astguard setup' writes it, and an empty one means the defaults"
-    )
+    said = f"{tmp_path}/astguard.yaml:1:1: no such file; make it, an empty one means the defaults"
     assert caught.value.mistakes == (said,)
     assert caught.value.exit_code == 78
 
@@ -369,7 +367,7 @@ def test_a_secret_file_that_others_can_reach_is_a_mistake(secret_file, mode):
 def test_a_missing_secret_file_names_it_and_the_remedy(tmp_path):
     with pytest.raises(ConfigError) as caught:
         Ami(secret_file=tmp_path / "x").read_secret()
-    said = "no such file; put the AMI secret there, alone on one line, or run 'astguard setup'"
+    said = "no such file; put the AMI secret there, alone on one line"
     assert caught.value.mistakes == (f"{tmp_path}/x:1:1: {said}",)
 
 
@@ -385,7 +383,7 @@ def test_a_folder_or_pipe_in_place_of_the_secret_file_is_a_mistake(tmp_path):
 def test_no_secret_at_all_is_an_error_when_it_is_needed():
     with pytest.raises(ConfigError) as caught:
         config("ami: {host: '::1'}").ami.read_secret()
-    said = "/etc/x/astguard.yaml:1:6: 'ami' has no 'secret_file' and no 'secret'; run 'astguard setup'"
+    said = "/etc/x/astguard.yaml:1:6: 'ami' has no secret; put it into a file and name that, 'secret_file: ami.secret'"
     assert caught.value.mistakes == (said,)
 
 
