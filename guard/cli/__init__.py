@@ -56,7 +56,7 @@ Options for every command
   --version                 the version
   -h, --help                this page; after a command, its own
 
-ADDRESS is an address or network: 198.51.100.7, 198.51.100.0/24, 2001:db8:5::/64.
+ADDRESS is a host or a network: 198.51.100.7, 198.51.100.0/24, 2001:db8:5::/64.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 not found,
 78 configuration.
 """
