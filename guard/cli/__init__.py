@@ -50,7 +50,7 @@ The daemon
 
 Options for every command
   --config FILE             usually /etc/astguard/astguard.yaml
-  --socket PATH             the control socket, usually /run/astguard/astguard.sock
+  --socket PATH             usually /run/astguard/astguard.sock
   -o, --output table|json   for people or for programs
   --no-header               no titles above the columns
   --version                 the version
