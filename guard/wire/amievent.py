@@ -68,7 +68,7 @@ _ANY = re.compile(
     re.ASCII | re.DOTALL,
 )
 _LINES = rf"(?:\r\n[\w()-]+:{_TEXT})*"  # no optional space: two ways to match a line are 2**n for n lines
-_FOREIGN = re.compile(rf"Event: (?!(?:{_SECURITY})\r\n)\w+(?!\r\nPrivilege: security)" + _LINES, re.ASCII)
+_FOREIGN = re.compile(rf"Event: (?!(?:{_SECURITY})\b)\w+(?!\r\nPrivilege: security)" + _LINES, re.ASCII)
 _REPLY = re.compile(r"Response: \w+" + _LINES, re.ASCII)
 
 

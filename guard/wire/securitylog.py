@@ -19,7 +19,7 @@ LINE_LIMIT = 65_536
 
 _GRAMMAR = Grammar(Dialect(r'SecurityEvent="(\w+)"', r',{name}="{value}"', r'[^"]*'))
 _LINE = re.compile(
-    r"\[[^][]{4,64}\] ([A-Z]{3,8})\[\d{1,10}\](?:\[C-[0-9a-f]{8}\])? [\w.-]{1,64}: (.*)", re.ASCII | re.DOTALL
+    r"\[[^][]{4,64}\] ([A-Z]{3,8})\[\d{1,10}\](?:\[C-[0-9a-f]{8}\])? [\w./-]{1,64}: (.*)", re.ASCII | re.DOTALL
 )
 
 
@@ -36,8 +36,7 @@ class SecurityLogReader:
         """Return the events of the lines that are now complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         events = [event for line in lines if (event := self._read(line)) is not None]
-        if len(self._rest) > LINE_LIMIT:
-            self._rest = self._rest[:LINE_LIMIT]  # without its line end it will break the grammar, as it should
+        self._rest = self._rest[: LINE_LIMIT + 1]  # one byte more is over the limit, however much is cut off
         return events
 
     def finish(self) -> list[SecurityEvent]:
@@ -45,7 +44,7 @@ class SecurityLogReader:
         return self.feed(b"\n") if self._rest else []
 
     def _read(self, line: bytes) -> SecurityEvent | None:
-        match = _LINE.fullmatch(line.decode(errors="surrogateescape"))
+        match = _LINE.fullmatch(line.decode(errors="surrogateescape")) if len(line) <= LINE_LIMIT else None
         if match and match[1] != "SECURITY":
             self.foreign += 1
             return None
