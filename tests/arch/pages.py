@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 LONGEST_MODULE = 300
 """Lines; a module that needs more is two modules."""
 
+LONGEST_DECISION = 40
+"""Lines of a record in docs/decisions."""
+
 _BROKEN_IN_3_11_2 = re.compile(r"\)(?:[*+?]|\{\d*,?\d*\})\+")
 
 _FENCE = re.compile(r"^ {0,3}```.*?^ {0,3}```[ \t]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(<?([^)\s>#]+)(?:#[^)\s]*)?>?\)|^\[[^\]]+\]:\s*([^\s#]+)", re.MULTILINE)
 _COMMAND = re.compile(r"(?:^|[\s`$(])(?:sudo )?astguard((?: [a-z][a-z-]*)+)")
+_ROW = re.compile(r"^\| `(guard/(?:\w+/)?)` \|(.*)\|$", re.MULTILINE)
 _SCRIPT = re.compile(r"(?<![\w/.-])((?:script|bench|\.ci)/[\w./-]*\w)")
 
 
@@ -86,6 +90,27 @@ def readme_promises(tree: Tree) -> Iterator[str]:
         if done.returncode:
             said = done.stderr.strip().splitlines()[-1:] or ["nothing"]
             yield f"README.md: `astguard {' '.join(words)}` is no command: {said[0]}"
+
+
+def architecture_table(tree: Tree) -> Iterator[str]:
+    """Complain of a module that docs/ARCHITECTURE.md does not name in its room's row, and of one that is gone."""
+    page = tree.root / "docs/ARCHITECTURE.md"
+    rows = _ROW.findall(read(page)) if page.exists() else []
+    named = {room + module for room, cells in rows for module in re.findall(r"`(\w+\.py)`", cells)}
+    there = {tree.name(file) for file in tree.python("guard/") if file.name != "__init__.py"}
+    for module in sorted(named - there):
+        yield f"docs/ARCHITECTURE.md: names {module}, which is not there"
+    for module in sorted(there - named):
+        yield f"{module}: has no place in the table of docs/ARCHITECTURE.md"
+
+
+def decisions_too_long(tree: Tree) -> Iterator[str]:
+    """Complain of a record that is more than a record."""
+    for file in tree.files:
+        if re.fullmatch(r"docs/decisions/\d{4}-[a-z0-9-]+\.md", tree.name(file)):
+            lines = read(file).count("\n")
+            if lines >= LONGEST_DECISION:
+                yield f"{tree.name(file)}: {lines} lines, want fewer than {LONGEST_DECISION}"
 
 
 def _code(text: str) -> Iterator[str]:

@@ -39,6 +39,9 @@ VIOLATIONS = [
     (pages.readme_promises, "docs/rules.md", "# A tree without README\n"),
     (pages.readme_promises, "README.md", "# astguard\n\nRun `script/nowhere`.\n"),
     (pages.readme_promises, "README.md", "# astguard\n\n    $ sudo astguard frobnicate --now\n"),
+    (pages.architecture_table, "guard/core/new.py", "import re\n"),
+    (pages.architecture_table, "docs/ARCHITECTURE.md", "# Map\n\n| `guard/core/` | pure | `gone.py` left |\n"),
+    (pages.decisions_too_long, "docs/decisions/0099-everything.md", "# All\n" + "and\n" * 39),
 ]
 
 FINE = [
@@ -50,6 +53,8 @@ FINE = [
     (words.sleeps_and_clocks, "tests/daemon/test_link.py", "import time\ntime.sleep(1)\n"),
     (pages.patterns_that_debian_cannot_read, "guard/wire/ami.py", 'WORDS = r"(?>(?:a|bc)*)d[^e]*+"\n'),
     (pages.titles, "docs/rules.md", "# Rules\n\n```sh\n# a comment in a script\n```\n"),
+    (pages.architecture_table, "guard/core/__init__.py", ""),
+    (pages.decisions_too_long, "docs/decisions/0099-one-thing.md", "# One\n" + "and\n" * 38),
     (pages.dead_links, "docs/rules.md", "# Rules\n\n[Itself](rules.md#a), [elsewhere](https://example.com/x).\n"),
 ]
 

@@ -26,6 +26,8 @@ CHECKS = [
     pages.titles,
     pages.dead_links,
     pages.readme_promises,
+    pages.architecture_table,
+    pages.decisions_too_long,
 ]
 
 

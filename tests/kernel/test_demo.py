@@ -19,6 +19,18 @@ DEMO = TREE / "script/demo"
 LAST = "The demo is over: the attack was stopped, and this host is as it was before."
 
 
+def quoted():
+    """Give what the README says that the demo prints."""
+    text = (TREE / "README.md").read_text().partition("Of what it prints:")[2].partition("**`sudo script/test`**")[0]
+    assert text.count("\n") > 10
+    return text
+
+
+def shapes(text):
+    """Give the lines of a text, whatever the numbers in them."""
+    return {" ".join(re.sub(r"\d+", "N", line).split()) for line in text.splitlines()}
+
+
 @pytest.fixture
 def environment():
     """Give the demo this Python, so that nothing is installed."""
@@ -38,6 +50,7 @@ def test_the_attack_stops_the_phone_goes_on_and_no_trace_is_left(environment):
         ["files in /run and /tmp", "none left"],
         ["the host's nft rules", "as before, line for line"],
     ]
+    assert shapes(quoted()) <= shapes(done.stdout)
     assert "\x1b" not in done.stdout  # colour is for terminals
     assert max(map(len, done.stdout.splitlines())) <= 80
 
