@@ -130,6 +130,7 @@ class Desk:
         before = len(self._engine.ledger)
         if self._permits.add(source, COMMAND):
             self._enforcer.allow({source}, set())
+            self._check()
         return {
             "source": show(source),
             "origin": self._permits.origin(source),
@@ -140,6 +141,7 @@ class Desk:
         """Take back what a command allowed."""
         self._permits.remove(source)
         self._enforcer.allow(set(), {source})
+        self._check()
         return {"source": show(source)}
 
     def test_allow(self, source: Source) -> dict[str, object]:
@@ -164,5 +166,8 @@ class Desk:
     def _settle(self) -> None:
         """Bring a change by hand to the kernel; ControlError if it could not be made there yet."""
         self._enforcer.settle()
+        self._check()
+
+    def _check(self) -> None:
         if self._enforcer.problem:
             raise ControlError(f"noted, but not in the kernel yet: {self._enforcer.problem}; it is tried again")

@@ -1,7 +1,8 @@
 """Makes the ledger true in the kernel: engine in, firewall out, and a timer for the engine's deadline.
 
 Kernel first, then the report. A change the kernel refuses stays due and is tried again; it is reported when it is
-true. What is due is kept once per source, so it never outgrows the ledger, and every change can be applied twice.
+true. What is due is kept once per source, and only for sources that are in the ledger or in the kernel, so it never
+outgrows them, however long the kernel refuses. Every change can be applied twice.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class Enforcer:
         self._mono_ns = mono_ns
         self._wall_ns = wall_ns
         self._due: dict[Source, Change] = {}
+        self._held: set[Source] = set()  # what the kernel was made to hold
+        self._layout_due = False
+        self._gone = False  # the table has to be made again, with all bans
         self._retry_in = RETRY_FIRST
         self._retry: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -90,16 +94,22 @@ class Enforcer:
 
     def settle(self) -> None:
         """Bring the engine's new changes to the kernel, then report them, and set the timer anew."""
-        changes = self.engine.take_changes()
-        for change in changes:
-            if change.op in {Op.EXPIRE, Op.OBSERVE}:
-                self._report(change)  # nothing for the kernel to do
-                if change.op is Op.EXPIRE and self._due.get(change.ban.source) is not None:
-                    del self._due[change.ban.source]
+        for change in self.engine.take_changes():
+            op, source = change.op, change.ban.source
+            if op is Op.OBSERVE:
+                self._report(change)
+                continue
+            self._due.pop(source, None)  # the later change of a source goes last
+            if op is Op.ADD:
+                self._due[source] = change
+            elif source not in self._held:
+                pass  # a ban that never was in the kernel, and never reported, is over
+            elif op is Op.REMOVE:
+                self._due[source] = change
             else:
-                self._due.pop(change.ban.source, None)  # the later change of a source goes last
-                self._due[change.ban.source] = change
-        if self._due and self._retry is None:
+                self._held.discard(source)  # the kernel ends it by itself
+                self._report(change)
+        if (self._due or self._layout_due) and self._retry is None:
             self._apply()
         self._arm()
 
@@ -110,35 +120,48 @@ class Enforcer:
         for source in gone:
             self.engine.disallow_source(source)
         self.layout = replace(self.layout, allow=tuple(self.engine.allow))
-        try:
-            self.firewall.setup(self.layout)
-        except FirewallError as error:
-            self._fail(error)
+        self._layout_due = True
         self.settle()
 
     def _apply(self) -> None:
-        self._retry = None
-        changes = list(self._due.values())
         try:
-            self.firewall.apply(changes, self.now())
-        except TableGone as error:
-            log.warning("our table is gone (%s); making it again with %d bans", error, len(self.engine.ledger))
-            self.engine.tally.add("firewall.rebuilt")
-            self._due = {ban.source: Change(Op.ADD, ban) for ban in self.engine.ledger}
-            try:
-                self.firewall.setup(self.layout)
-                self.firewall.apply(list(self._due.values()), self.now())
-            except FirewallError as again:
-                self._fail(again)
-                return
+            self._bring()
         except FirewallError as error:
             self._fail(error)
             return
         if self.problem:
             log.info("the kernel takes our changes again")
-        self.problem, self._retry_in, self._due = "", RETRY_FIRST, {}
+        changes, self._due = list(self._due.values()), {}
+        self.problem, self._retry_in = "", RETRY_FIRST
         for change in changes:
+            if change.op is Op.ADD:
+                self._held.add(change.ban.source)
+            else:
+                self._held.discard(change.ban.source)
             self._report(change)
+
+    def _bring(self) -> None:
+        """Bring what is due to the kernel; FirewallError if it refuses."""
+        if not self._gone:
+            try:
+                if self._layout_due:
+                    self.firewall.dropped()  # setup() alone would make a lost table again without the bans in it
+                    self.firewall.setup(self.layout)
+                    self._layout_due = False
+                self.firewall.apply(list(self._due.values()), self.now())
+            except TableGone as error:
+                log.warning("our table is gone (%s); making it again with %d bans", error, len(self.engine.ledger))
+                self.engine.tally.add("firewall.rebuilt")
+                self._gone = True
+            else:
+                return
+        bans = list(self.engine.ledger)
+        self.firewall.setup(self.layout)
+        self._layout_due = False
+        lifted = [change for change in self._due.values() if change.op is Op.REMOVE]  # setup() keeps what is left
+        self.firewall.apply([*lifted, *(Change(Op.ADD, ban) for ban in bans)], self.now())
+        self._held.update(ban.source for ban in bans)
+        self._gone = False
 
     def _fail(self, error: FirewallError) -> None:
         self.engine.tally.add("firewall.failed")
@@ -146,19 +169,16 @@ class Enforcer:
             log.error("the kernel refused a change, trying again: %s", error)
         self.problem = str(error)
         now = self.now()
-        self._due = {source: change for source, change in self._due.items() if change.ban.until > now}
-        if self._retry is None:
-            self._retry = self._loop.call_later(self._retry_in, self._try_again)
-            self._retry_in = min(self._retry_in * 2, RETRY_LAST)
+        for source in [source for source, change in self._due.items() if change.ban.until <= now]:
+            if self._due.pop(source).op is Op.REMOVE:
+                self._held.discard(source)  # it has ended by itself
+        self._retry = self._loop.call_later(self._retry_in, self._try_again)
+        self._retry_in = min(self._retry_in * 2, RETRY_LAST)
 
     def _try_again(self) -> None:
         self._retry = None
-        try:
-            self.firewall.setup(self.layout)
-        except FirewallError as error:
-            self._fail(error)
-        else:
-            self._apply()
+        self._layout_due = True  # whatever somebody did to our table, setup() mends it
+        self._apply()
 
     def _arm(self) -> None:
         deadline = self.engine.deadline

@@ -1,0 +1,411 @@
+"""The enforcer: what the ledger says becomes true in the kernel, whatever the kernel says first; then it is reported."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guard.core.address import host, parse_source
+from guard.core.engine import Engine
+from guard.core.units import HOUR, MINUTE, SECOND, Duration
+from guard.daemon.enforcer import RETRY_LAST, Enforcer
+from guard.errors import FirewallError, TableGone
+from guard.firewall import Layout
+from guard.firewall.memory import Memory
+from tests.events import event, rule
+
+ONE, TWO, THREE = (parse_source(f"198.51.100.{n}") for n in (1, 2, 3))
+
+
+class Loop:
+    """Timers on a clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 1_000 * SECOND
+        self.timers = []
+        self._numbers = itertools.count()
+
+    def call_later(self, delay, callback, *arguments):
+        timer = Timer(self.now + round(delay * SECOND), next(self._numbers), callback, arguments)
+        heapq.heappush(self.timers, timer)
+        return timer
+
+    def advance(self, duration):
+        """Let time pass; what is due happens at its instant."""
+        until = self.now + duration
+        while self.timers and self.timers[0].at <= until:
+            timer = heapq.heappop(self.timers)
+            self.now = max(self.now, timer.at)
+            if not timer.cancelled:
+                timer.callback(*timer.arguments)
+        self.now = until
+
+    @property
+    def waiting(self):
+        return [timer for timer in self.timers if not timer.cancelled]
+
+
+class Timer:
+    def __init__(self, at, number, callback, arguments):
+        self.at, self.number, self.callback, self.arguments = at, number, callback, arguments
+        self.cancelled = False
+
+    def __lt__(self, other):
+        return (self.at, self.number) < (other.at, other.number)
+
+    def cancel(self):
+        self.cancelled = True
+
+
+class Kernel(Memory):
+    """A kernel that refuses as often as it is told, and whose table somebody may remove."""
+
+    def __init__(self):
+        super().__init__()
+        self.refuses = 0
+        self.table = False
+        self.calls = []
+
+    def setup(self, layout):
+        self._call("setup")
+        self.table = True
+        super().setup(layout)
+
+    def apply(self, changes, now):
+        if not self.table:
+            raise TableGone("table inet astguard is gone")
+        self._call(len(changes))
+        super().apply(changes, now)
+
+    def dropped(self):
+        if not self.table:
+            raise TableGone("table inet astguard is gone")
+        return {}
+
+    def flush(self):
+        """Do what `nft flush ruleset` does."""
+        self.table = False
+        self._ends = {}
+
+    def _call(self, what):
+        if self.refuses:
+            self.refuses -= 1
+            raise FirewallError("out of memory")
+        self.calls.append(what)
+
+
+class House:
+    """An enforcer with all that it needs."""
+
+    def __init__(self, *, capacity=1_000_000, **rule_changes):
+        self.loop = Loop()
+        self.kernel = Kernel()
+        self.engine = Engine([rule(threshold=1, **rule_changes)], capacity=capacity)
+        self.enforcer = Enforcer(
+            self.engine,
+            self.kernel,
+            Layout(),
+            loop=self.loop,
+            mono_ns=lambda: self.loop.now,
+            wall_ns=lambda: self.loop.now,
+        )
+        self.enforcer.start()
+
+    def attack(self, *sources):
+        self.enforcer.handle([event(source, at=self.loop.now) for source in sources])
+
+    def unban(self, source):
+        assert self.engine.unban(source, self.loop.now)
+        self.enforcer.settle()
+
+    @property
+    def held(self):
+        self.kernel._expire(self.loop.now)
+        return {source for source, _ in self.kernel.held()}
+
+    @property
+    def counts(self):
+        return self.engine.tally.counts
+
+
+@pytest.fixture
+def house():
+    return House()
+
+
+@pytest.fixture
+def said(caplog):
+    """Return what was reported since the last question, by first word and source."""
+    caplog.set_level(logging.INFO, "astguard")
+
+    def ask(*words):
+        lines = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return [line for line in lines if line.split()[0] in (words or {"ban", "unban", "expire"})]
+
+    return ask
+
+
+def test_a_ban_is_in_the_kernel_before_it_is_reported(house, said, monkeypatch):
+    at_report = []
+    report = house.enforcer._report
+    monkeypatch.setattr(house.enforcer, "_report", lambda change: (at_report.append(house.held), report(change)))
+    house.attack(ONE)
+    assert at_report == [{ONE}]
+    assert said() == [
+        "ban 198.51.100.1/32 for 10m rule=guessing scope=sip evidence=unproven strike=1 offences=1 events=1"
+    ]
+
+
+def test_one_batch_of_events_is_one_batch_for_the_kernel(house):
+    house.attack(ONE, TWO, THREE)
+    assert house.kernel.calls == ["setup", 3]
+
+
+def test_events_that_change_nothing_leave_the_kernel_alone(house):
+    house.attack(ONE)
+    house.attack(ONE, ONE)
+    house.enforcer.settle()
+    assert house.kernel.calls == ["setup", 1]
+
+
+@pytest.mark.parametrize("times", [1, 2, 5, 12])
+def test_a_refused_ban_is_tried_again_until_it_is_true_and_only_then_reported(house, said, times):
+    house.kernel.refuses = times
+    house.attack(ONE)
+    for _ in range(1_000):
+        if house.held:
+            break
+        assert said() == []
+        assert house.enforcer.problem == "out of memory"
+        house.loop.advance(Duration(SECOND // 10))
+    assert house.held == {ONE}
+    assert [line.split()[0] for line in said()] == ["ban"]
+    assert house.enforcer.problem == ""
+    assert house.counts["firewall.failed"] == times
+
+
+def test_tries_are_spaced_out_and_go_on_for_ever(house):
+    house.kernel.refuses = 10_000
+    house.attack(ONE)
+    house.loop.advance(2 * MINUTE)
+    failed = house.counts["firewall.failed"]
+    assert 20 < failed < 40
+    house.loop.advance(5 * MINUTE)
+    assert house.counts["firewall.failed"] - failed == 5 * 60 / RETRY_LAST
+
+
+def test_an_attack_does_not_make_the_tries_more(house):
+    house.kernel.refuses = 10_000
+    for number in range(1_000):
+        house.attack(host(bytes((203, 0, number >> 8, number & 0xFF))))
+    assert house.counts["firewall.failed"] == 1
+    assert len(house.loop.waiting) == 2  # the next try, and the end of the first ban
+
+
+def test_a_refusal_is_an_error_once_and_its_end_is_told(house, said):
+    house.kernel.refuses = 4
+    house.attack(ONE)
+    house.loop.advance(MINUTE)
+    assert said("the") == [
+        "the kernel refused a change, trying again: out of memory",
+        "the kernel takes our changes again",
+    ]
+
+
+def test_what_came_and_went_while_the_kernel_refused_is_never_reported(house, said):
+    house.kernel.refuses = 10_000
+    house.attack(ONE, TWO)
+    house.unban(ONE)
+    house.loop.advance(11 * MINUTE)  # TWO's ban is over
+    house.kernel.refuses = 0
+    house.loop.advance(MINUTE)
+    assert said() == []
+    assert house.held == set()
+    assert house.enforcer.problem == ""
+
+
+def test_what_was_lifted_while_the_kernel_refused_is_lifted_there_later(house, said):
+    house.attack(ONE, TWO)
+    said()
+    house.kernel.refuses = 2
+    house.unban(ONE)
+    assert house.held == {ONE, TWO}
+    assert said() == []
+    house.loop.advance(MINUTE)
+    assert house.held == {TWO}
+    assert said() == ["unban 198.51.100.1/32 rule=guessing"]
+
+
+def test_a_ban_ends_on_time_and_it_is_said(house, said):
+    house.attack(ONE)
+    house.loop.advance(MINUTE)
+    house.attack(TWO)
+    said()
+    house.loop.advance(9 * MINUTE - 1)
+    assert (said(), len(house.engine.ledger)) == ([], 2)
+    house.loop.advance(1)
+    assert said() == ["expire 198.51.100.1/32 rule=guessing strike=1"]
+    assert house.kernel.calls == ["setup", 1, 1]  # the kernel ends it by itself
+    house.loop.advance(MINUTE)
+    assert said() == ["expire 198.51.100.2/32 rule=guessing strike=1"]
+    assert house.loop.waiting == []
+
+
+def test_a_timer_that_fires_early_does_not_spin(house):
+    house.attack(ONE)
+    (timer,) = house.loop.waiting
+    house.loop.now = timer.at - 5
+    heapq.heappop(house.loop.timers)
+    timer.callback(*timer.arguments)
+    assert len(house.engine.ledger) == 0
+    assert house.loop.waiting == []
+
+
+def test_there_is_one_timer_for_all_bans(house):
+    for number in range(500):
+        house.attack(host(bytes((203, 0, number >> 8, number & 0xFF))))
+        house.loop.advance(1)
+    assert len(house.loop.waiting) == 1
+
+
+def test_a_lost_table_is_made_again_with_all_bans_and_only_the_new_ban_is_reported(house, said):
+    house.attack(ONE, TWO)
+    said()
+    house.kernel.flush()
+    house.attack(THREE)
+    assert house.held == {ONE, TWO, THREE}
+    assert [line.split()[1] for line in said()] == ["198.51.100.3/32"]
+    assert (house.counts["firewall.rebuilt"], house.counts["firewall.failed"]) == (1, 0)
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_a_lost_table_is_made_again_even_if_the_kernel_refuses_at_first(house, said, times):
+    house.attack(ONE, TWO)
+    said()
+    house.kernel.flush()
+    house.kernel.refuses = times
+    house.attack(THREE)
+    house.unban(TWO)
+    house.loop.advance(MINUTE)
+    assert house.held == {ONE, THREE}
+    assert sorted(line.split()[0] for line in said()) == ["ban", "unban"]
+    assert house.counts["firewall.rebuilt"] == 1
+
+
+def test_a_table_lost_while_the_kernel_refused_comes_back_with_all_bans(house):
+    house.attack(ONE)
+    house.kernel.refuses = 2
+    house.attack(TWO)
+    house.kernel.flush()
+    house.loop.advance(MINUTE)
+    assert house.held == {ONE, TWO}
+
+
+def test_a_table_lost_before_somebody_is_allowed_comes_back_with_all_bans(house):
+    house.attack(ONE, TWO)
+    house.kernel.flush()
+    house.enforcer.allow({TWO}, set())
+    assert house.held == {ONE}
+    assert house.kernel._layout.allow == (TWO,)
+
+
+def test_who_is_allowed_is_let_in_and_cannot_be_banned(house, said):
+    house.attack(ONE)
+    house.enforcer.allow({parse_source("198.51.100.0/24")}, set())
+    house.attack(ONE, TWO)
+    assert house.held == set()
+    assert [line.split()[0] for line in said()] == ["ban", "unban"]
+    house.enforcer.allow(set(), {parse_source("198.51.100.0/24")})
+    house.attack(ONE)
+    assert house.held == {ONE}
+    assert house.kernel._layout.allow == ()
+
+
+def test_an_allowlist_that_the_kernel_refused_is_brought_later(house):
+    house.attack(ONE)
+    house.kernel.refuses = 3
+    house.enforcer.allow({ONE}, set())
+    assert house.enforcer.problem
+    house.loop.advance(MINUTE)
+    assert (house.held, house.kernel._layout.allow, house.enforcer.problem) == (set(), (ONE,), "")
+
+
+def test_nothing_grows_without_bound_while_the_kernel_refuses():
+    house = House(capacity=50)
+    house.attack(*[host(bytes((192, 0, 2, number))) for number in range(50)])
+    held = house.held
+    house.kernel.refuses = 10_000_000
+    for number in range(5_000):
+        house.attack(host(bytes((203, 0, number >> 8, number & 0xFF))))
+        house.loop.advance(Duration(SECOND // 100))
+        assert len(house.engine.ledger) == 50
+        assert len(house.enforcer._due) <= 100
+        assert len(house.enforcer._held) <= 50
+        assert len(house.loop.waiting) <= 2
+    house.kernel.refuses = 0
+    house.loop.advance(MINUTE)
+    assert house.held == {ban.source for ban in house.engine.ledger}
+    assert not held & house.held
+
+
+def test_what_only_observes_is_reported_and_touches_nothing(said):
+    house = House(mode="observe")
+    house.attack(ONE)
+    assert house.kernel.calls == ["setup"]
+    assert [line.split()[:2] for line in said("would")] == [["would", "ban"]]
+
+
+def test_after_stop_no_timer_is_left(house):
+    house.attack(ONE)
+    house.kernel.refuses = 5
+    house.attack(TWO)
+    house.enforcer.stop()
+    assert house.loop.waiting == []
+    assert house.held == {ONE}
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("attack"), st.lists(st.integers(1, 6), min_size=1, max_size=4)),
+    st.tuples(st.just("unban"), st.integers(1, 6)),
+    st.tuples(st.just("allow"), st.integers(1, 6)),
+    st.tuples(st.just("disallow"), st.integers(1, 6)),
+    st.tuples(st.just("refuse"), st.integers(1, 6)),
+    st.tuples(st.just("flush"), st.none()),
+    st.tuples(st.just("wait"), st.integers(0, 900)),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(STEPS, max_size=30), st.integers(2, 6))
+def test_whatever_happens_the_kernel_holds_the_ledger_when_it_takes_changes_again(steps, capacity):
+    house = House(capacity=capacity, ban=(MINUTE, HOUR), forget=MINUTE)
+    for step, value in steps:
+        source = host(bytes((198, 51, 100, value % 256))) if isinstance(value, int) else None
+        if step == "attack":
+            house.attack(*[host(bytes((198, 51, 100, number))) for number in value])
+        elif step == "unban" and house.engine.ledger.get(source):
+            house.unban(source)
+        elif step == "allow":
+            house.enforcer.allow({source}, set())
+        elif step == "disallow":
+            house.enforcer.allow(set(), {source})
+        elif step == "refuse":
+            house.kernel.refuses = value
+        elif step == "flush":
+            house.kernel.flush()
+        elif step == "wait":
+            house.loop.advance(Duration(value * SECOND))
+        if not house.enforcer.problem and house.kernel.table:
+            assert house.held == {ban.source for ban in house.engine.ledger}
+    house.kernel.refuses = 0
+    house.loop.advance(MINUTE)
+    house.enforcer.allow({THREE}, set())  # any change finds a lost table
+    assert house.enforcer.problem == ""
+    assert house.held == {ban.source for ban in house.engine.ledger} == house.enforcer._held
+    assert house.enforcer._due == {}
