@@ -38,7 +38,7 @@ HOSTILE = {
 def cost(read, size):
     """Return the least of a few measured times; a busy machine makes a time longer, never shorter."""
     times = []
-    for _ in range(4):
+    for _ in range(3):
         started = time.process_time()
         read(size)
         times.append(time.process_time() - started)
@@ -72,7 +72,7 @@ def test_a_long_block_in_small_pieces(piece):
         for _ in range(size // piece):
             reader.feed(b"x" * piece)
 
-    assert_linear(read, 60_000 if piece == 1 else 60_000_000)
+    assert_linear(read, 30_000 if piece == 1 else 20_000_000)
 
 
 def test_many_small_blocks():
