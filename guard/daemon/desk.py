@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from guard import __version__
-from guard.core.address import is_special, show
+from guard.core.address import is_special, show, show_short
 from guard.core.units import SECOND, Duration
 from guard.daemon.permits import COMMAND
 from guard.errors import ControlError, FirewallError, NotFound
@@ -86,24 +86,27 @@ class Desk:
         """Return the ban of this source, or the one that covers it."""
         ban = self._engine.ledger.get(source) or self._engine.ledger.covering(source)
         if ban is None:
-            raise NotFound(f"{show(source)} is not banned; 'astguard bans list' shows who is")
+            raise NotFound(f"{show_short(source)} is not banned; 'astguard bans list' shows who is")
         return self._describe(ban)
 
     def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
         """Ban by hand."""
         if is_special(source):
             raise ControlError(
-                f"{show(source)} holds loopback, multicast or reserved addresses, which are never banned"
+                f"{show_short(source)} holds loopback, multicast or reserved addresses, which are never banned"
             )
         if self._engine.allow.touches(source):
             around = self._engine.allow.around(source) or next(self._engine.allow.inside(source))
             raise ControlError(
-                f"{show(source)} is not banned: {show(around)} is on the allowlist ({self._permits.origin(around)})"
+                f"{show_short(source)} is not banned: {show_short(around)} is on the allowlist "
+                f"({self._permits.origin(around)})"
             )
         if not self._engine.ban(source, length, self._enforcer.now(), reason=reason):
             covering = self._engine.ledger.covering(source)
-            by = f"{show(covering.source)} is banned already, as long" if covering else "the table of bans is full"
-            raise ControlError(f"{show(source)} is not banned anew: {by}")
+            by = (
+                f"{show_short(covering.source)} is banned already, as long" if covering else "the table of bans is full"
+            )
+            raise ControlError(f"{show_short(source)} is not banned anew: {by}")
         self._settle()
         ban = self._engine.ledger.get(source)
         assert ban is not None, "it has just been made"
@@ -115,8 +118,10 @@ class Desk:
         if ban is None:
             covering = self._engine.ledger.covering(source)
             if covering is not None:
-                raise NotFound(f"{show(source)} has no ban of its own; it lies in {show(covering.source)}, which has")
-            raise NotFound(f"{show(source)} is not banned; 'astguard bans list' shows who is")
+                raise NotFound(
+                    f"{show_short(source)} has no ban of its own; it lies in {show_short(covering.source)}, which has"
+                )
+            raise NotFound(f"{show_short(source)} is not banned; 'astguard bans list' shows who is")
         self._engine.unban(source, self._enforcer.now())
         self._settle()
         return self._describe(ban)

@@ -73,11 +73,10 @@ class Enforcer:
         """Make table, chain and sets, and take over the bans found there; FirewallError if the kernel will not."""
         self.firewall.setup(self.layout)
         held = {key: Duration(int(left * SECOND)) for key, left in self.firewall.held().items()}
+        self._held = {source for source, _ in held}
         self.engine.adopt(held, self.now())
         if held:
-            log.info(
-                "%d bans of an earlier run are still in the kernel; %d adopted", len(held), len(self.engine.ledger)
-            )
+            log.info("adopt: held=%d bans of an earlier run, adopted=%d", len(held), len(self.engine.ledger))
         self.settle()
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from guard.core.address import show
+from guard.core.address import show_short
 from guard.errors import ControlError, NotFound
 
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ class Permits:
         """Take back what a command allowed. NotFound if nobody allowed it; ControlError if somebody else did."""
         origins = self._origins.get(source)
         if not origins:
-            raise NotFound(f"{show(source)} is not on the allowlist; 'astguard allow list' shows what is")
+            raise NotFound(f"{show_short(source)} is not on the allowlist; 'astguard allow list' shows what is")
         if origins != {COMMAND}:
             origins.discard(COMMAND)
             raise ControlError(
-                f"{show(source)} stays allowed by {self.origin(source)}; what a file allows, change there, then restart"
+                f"{show_short(source)} stays allowed by {self.origin(source)}; what a file allows, "
+                "change there, then restart"
             )
         del self._origins[source]
 

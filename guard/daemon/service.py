@@ -81,13 +81,13 @@ class Service:
                 jobs.append(self._meter())
             tasks = [asyncio.create_task(_guarded(job)) for job in jobs]
             log.info(
-                "astguard is up: mode %s, %d rules, firewall %s, %d networks allowed",
+                "astguard is up: mode=%s rules=%d firewall=%s allow=%d",
                 self._config.mode, len(self._enforcer.engine.rules), self._enforcer.firewall.name,
                 len(self._enforcer.engine.allow),
             )  # fmt: skip
             await stopped.wait()
             log.info(
-                "astguard stops; %d bans stay in the kernel and end there on time", len(self._enforcer.engine.ledger)
+                "astguard stops: bans=%d stay in the kernel and end there on time", len(self._enforcer.engine.ledger)
             )
         finally:
             for task in tasks:

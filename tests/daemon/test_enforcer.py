@@ -361,6 +361,38 @@ def test_what_only_observes_is_reported_and_touches_nothing(said):
     assert [line.split()[:2] for line in said("would")] == [["would", "ban"]]
 
 
+def restarted(house, **options):
+    """Return the enforcer of a later life that finds the same kernel."""
+    house.enforcer.stop()
+    enforcer = Enforcer(
+        Engine([rule()], **options),
+        house.kernel,
+        Layout(),
+        loop=house.loop,
+        mono_ns=lambda: house.loop.now,
+        wall_ns=lambda: house.loop.now,
+    )
+    enforcer.start()
+    return enforcer
+
+
+def test_an_adopted_ban_can_be_lifted_and_expires_like_any_other(house, said):
+    house.attack(ONE, TWO)
+    later = restarted(house)
+    said()
+    later.engine.unban(ONE, house.loop.now)
+    later.settle()
+    assert house.held == {TWO}
+    house.loop.advance(HOUR)
+    assert said() == ["unban 198.51.100.1/32 rule=adopted", "expire 198.51.100.2/32 rule=adopted strike=1"]
+
+
+def test_who_is_allowed_by_now_is_let_in_at_the_start(house):
+    house.attack(ONE, TWO)
+    restarted(house, allow=[ONE])
+    assert house.held == {TWO}
+
+
 def test_after_stop_no_timer_is_left(house):
     house.attack(ONE)
     house.kernel.refuses = 5

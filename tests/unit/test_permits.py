@@ -32,7 +32,7 @@ def test_an_origin_may_change_its_mind():
 
 
 def test_what_nobody_allowed_is_not_found():
-    with pytest.raises(NotFound, match=r"192\.0\.2\.7/32 is not on the allowlist"):
+    with pytest.raises(NotFound, match=r"192\.0\.2\.7 is not on the allowlist"):
         Permits().remove(HOST)
 
 
