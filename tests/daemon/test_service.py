@@ -148,7 +148,7 @@ def test_a_recorded_attack_is_banned_shown_and_lifted(story):
         await guard.says("unban 198.51.100.11/32")
         assert await guard.ask("bans", "list") == []
         code, _, err = await guard.cli("bans", "remove", "198.51.100.11")
-        assert (code, "198.51.100.11/32 is not banned" in err) == (4, True)
+        assert (code, "198.51.100.11 is not banned" in err) == (4, True)
 
     story(told)
 
@@ -250,7 +250,7 @@ def test_a_hangup_changes_nothing_and_sigterm_ends_it_in_order(story, tmp_path):
         await pbx.play(SVCRACK)
         await guard.says("WARNING ban")
         assert await guard.stop() == 0
-        assert "astguard stops; 1 bans stay in the kernel" in guard.log[-1]
+        assert "astguard stops: bans=1" in guard.log[-1]
         assert not (tmp_path / "control.sock").exists()
         code, _, err = await guard.cli("status")
         assert (code, "astguard is not running" in err) == (3, True)
