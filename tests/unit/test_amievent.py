@@ -93,6 +93,14 @@ def test_the_end_of_a_block_over_the_limit_may_come_in_pieces():
         assert [block[:2] for block in got] == ["\0x", "y"]
 
 
+def test_a_block_of_just_the_limit_is_read_even_if_its_end_comes_in_pieces():
+    data = stream(failure("x" * (BLOCK_LIMIT - len(failure("")))))
+    for cut in range(1, 4):
+        reader = BlockReader()
+        assert reader.feed(data[:-cut]) == []
+        assert reader.feed(data[-cut:]) == [data[:-4].decode()]
+
+
 def test_a_block_that_is_not_utf8_is_tampered_and_shown():
     data = stream(own_login(), failure("A"), failure("B"), failure("C")).replace(
         b"AccountID: A", b"AccountID: \xff\xfe"
@@ -214,6 +222,10 @@ def test_a_torn_block_costs_its_neighbour_and_no_more():
 def test_nothing_can_stand_between_a_torn_block_and_its_neighbour(between):
     assert accounts(TORN, between, failure("b"), failure("c")) == ["c"]
     assert accounts(TORN, *[between] * 5, failure("b"), failure("c")) == ["c"]
+
+
+def test_a_foreign_block_behind_a_torn_one_is_tampered_too():
+    assert read(stream(own_login(), FOREIGN, TORN, FOREIGN, failure(), failure(), FOREIGN))[1:3] == (3, 2)
 
 
 def test_a_torn_success_counts_for_nobody():
