@@ -16,7 +16,7 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from guard.core.address import SITE_LENGTH, covers, is_host, is_special, site, widen
+from guard.core.address import SITE_LENGTH, covers, is_special, site, widen
 from guard.core.ban import Ban, Change, Op
 from guard.core.event import FAILURES, Service
 from guard.core.generations import Generations
@@ -38,10 +38,8 @@ MAX_AGE = HOUR
 """An event is never taken to be older than this, whatever the two clocks say."""
 UNPROVEN_MAX = HOUR
 """The longest ban on unproven evidence: whoever was framed is back soon."""
-SEEN_LIMIT = 262_144
-"""Sources whose events are counted, for the number that a ban states."""
-STANDING_LIMIT = 32_768
-"""Hosts whose standing (special, allowed) is remembered between events."""
+KNOWN_LIMIT = 131_072
+"""Hosts of which something is remembered between events: some 300 bytes each, 40 MB when a spoofed flood fills it."""
 
 MANUAL = "manual"
 ADOPTED = "adopted"
@@ -57,6 +55,24 @@ class Outcome(StrEnum):
     OBSERVED = "observed"
     BANNED = "banned"
     ALREADY_BANNED = "already_banned"
+
+
+class _Known:
+    """What is remembered of a host, or of its site: so that most events cost one look-up.
+
+    `events` is counted where `site` points to: the host itself, or the record of its /64. `standing` and `cover` (the
+    strongest ban around the host) hold as long as `version` is the engine's.
+    """
+
+    __slots__ = ("cover", "events", "site", "source", "standing", "version")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.site = self
+        self.events = 0
+        self.version = -1
+        self.standing = Outcome.UNMATCHED
+        self.cover: Ban | None = None
 
 
 class Engine:
@@ -77,8 +93,7 @@ class Engine:
         self.shadow = Ledger(capacity)  # what observing rules would have banned
         self.now = Instant(0)
         self._changes: list[Change] = []
-        self._seen: Generations[Source, int] = Generations(SEEN_LIMIT)
-        self._standing: Generations[Source, Outcome] = Generations(STANDING_LIMIT)
+        self._known: Generations[Source, _Known] = Generations(KNOWN_LIMIT)
         self.rules = tuple(rules)
         self._tracks: dict[tuple[Service, Kind], list[Track]] = {}
         self._all_tracks = [Track(rule, mode) for rule in self.rules]
@@ -93,6 +108,7 @@ class Engine:
         """Judge a batch that was read at `now`, when the wall clock said `wall`; one outcome per event, in order."""
         now = self._advance(now)
         outcomes = [self._judge(event, Instant(now - min(max(wall - event.at, 0), MAX_AGE)), now) for event in events]
+        self.tally.fail([(event.service, event.transport, event.source) for event in events if event.kind in FAILURES])
         self.tally.add("events", len(outcomes))
         for outcome, count in Counter(outcomes).items():
             self.tally.add(f"outcome.{outcome}", count)
@@ -112,7 +128,7 @@ class Engine:
         strike = self.ledger.strike(source, Evidence.PROVEN, MAX_AGE, now)
         ban = Ban(
             source=source, rule=MANUAL, since=now, until=Instant(now + length), scope=scope,
-            strike=strike, events=self._seen.get(source) or 0, reason=reason, origin=MANUAL,
+            strike=strike, events=self._events_of(source), reason=reason, origin=MANUAL,
         )  # fmt: skip
         return self._record(self.ledger.add(ban))
 
@@ -140,7 +156,6 @@ class Engine:
         """Put a source on the allowlist, and lift every ban that touches it."""
         now = self._advance(now)
         self.allow.add(source)
-        self._standing = Generations(STANDING_LIMIT)
         around = [self.ledger.get(widen(source, length)) for length in range(source[1])]
         for ban in [*self.ledger.inside(source), *filter(None, around)]:
             self._record(self.ledger.lift(ban.source))
@@ -150,7 +165,6 @@ class Engine:
         if source not in self.allow:
             return False
         self.allow.discard(source)
-        self._standing = Generations(STANDING_LIMIT)
         return True
 
     # What goes out.
@@ -177,20 +191,16 @@ class Engine:
         return now
 
     def _judge(self, event: SecurityEvent, at: Instant, now: Instant) -> Outcome:
-        host = event.source
-        source = site(host)
-        self._seen.put(source, (self._seen.get(source) or 0) + 1)
-        if event.kind in FAILURES:
-            self.tally.fail(event.service, event.transport, host)
-        standing = self._standing.get(host) or self._look_up(host)
-        if standing is not Outcome.UNMATCHED:
-            return standing
-        tracks = self._tracks.get((event.service, event.kind))
-        closed = Scope.ALL if event.service is Service.AMI else Scope.SIP
-        if self.ledger.covering(host, closed):
+        known = self._known.touch(event.source) or self._meet(event.source)
+        known.site.events += 1
+        if known.version != self.ledger.version + self.allow.version:
+            self._look_up(known)
+        if known.standing is not Outcome.UNMATCHED:
+            return known.standing
+        if known.cover is not None and closes(known.cover.scope, event.service):
             return Outcome.ALREADY_BANNED
         outcome = Outcome.UNMATCHED
-        for track in tracks or ():
+        for track in self._tracks.get((event.service, event.kind), ()):
             if not track.rule.counts(event):
                 continue
             if self._offend(track, event, at, now):
@@ -201,14 +211,24 @@ class Engine:
                 outcome = Outcome.COUNTED
         return outcome
 
-    def _look_up(self, host: Source) -> Outcome:
-        standing = Outcome.UNMATCHED
+    def _meet(self, host: Source) -> _Known:
+        known = _Known(host)
+        around = site(host)
+        if around != host:
+            known.site = self._known.touch(around) or _Known(around)
+            self._known.put(around, known.site)
+        self._known.put(host, known)
+        return known
+
+    def _look_up(self, known: _Known) -> None:
+        host = known.source
+        known.standing = Outcome.UNMATCHED
         if is_special(host):
-            standing = Outcome.SPECIAL
+            known.standing = Outcome.SPECIAL
         elif self.allow.around(host):
-            standing = Outcome.ALLOWED
-        self._standing.put(host, standing)
-        return standing
+            known.standing = Outcome.ALLOWED
+        known.cover = self.ledger.covering(host)
+        known.version = self.ledger.version + self.allow.version
 
     def _offend(self, track: Track, event: SecurityEvent, at: Instant, now: Instant) -> bool:
         """Count an offence; True if the source is banned under this rule, or would be if the rule did not observe."""
@@ -246,8 +266,9 @@ class Engine:
 
     def _events_of(self, source: Source) -> int:
         if source[1] >= SITE_LENGTH[source[0]]:
-            return self._seen.get(site(source) if is_host(source) else source) or 0
-        return sum(count for seen, count in self._seen.items() if covers(source, seen))
+            known = self._known.get(source)
+            return known.site.events if known else 0
+        return sum(known.events for _, known in self._known.items() if covers(source, known.source))
 
     def _record(self, changes: list[Change]) -> bool:
         """Queue changes and count them; True if one of them adds or removes."""
@@ -257,6 +278,11 @@ class Engine:
         self.tally.counts["bans.dropped"] = self.ledger.dropped
         self.tally.counts["bans.refused"] = self.ledger.refused
         return any(change.op is not Op.EXPIRE for change in changes)
+
+
+def closes(scope: Scope, service: Service) -> bool:
+    """Tell whether a ban of this scope keeps the sender from reaching this service at all."""
+    return scope is Scope.ALL or (scope is Scope.SIP and service is not Service.AMI)
 
 
 _COUNT_OF = {Op.ADD: "bans.added", Op.REMOVE: "bans.removed", Op.EXPIRE: "bans.expired"}

@@ -35,6 +35,15 @@ class Generations(Generic[K, V]):
         value = self._young.get(key)
         return self._old.get(key) if value is None else value
 
+    def touch(self, key: K) -> V | None:
+        """Return the value and touch the entry. In most calls this is one look-up."""
+        value = self._young.get(key)
+        if value is None:
+            value = self._old.pop(key, None)
+            if value is not None:
+                self.put(key, value)
+        return value
+
     def put(self, key: K, value: V) -> dict[K, V] | None:
         """Set and touch an entry; returns what was forgotten to make room, if anything was."""
         dropped = None

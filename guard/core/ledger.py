@@ -36,9 +36,10 @@ SetKey = tuple[Scope, int, int]
 
 
 class Ledger:
-    """Active bans and strikes. `dropped` and `refused` count bans lost to a full table."""
+    """Active bans and strikes. `dropped` and `refused` count bans lost to a full table; `version` counts changes."""
 
     def __init__(self, capacity: int = CAPACITY, strikes_limit: int = STRIKES_LIMIT) -> None:
+        self.version = 0
         self.dropped = 0
         self.refused = 0
         self._capacity = capacity
@@ -175,6 +176,7 @@ class Ledger:
         self._resize(_set_key(ban), -1)
 
     def _resize(self, key: SetKey, by: int) -> None:
+        self.version += 1
         self._sizes[key] += by
         if self._sizes[key] == (by > 0):  # the set has just come into use, or gone out of it
             in_use = {length for (_, family, length), size in self._sizes.items() if size and family == key[1]}

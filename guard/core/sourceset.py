@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 class SourceSet:
-    """Sources indexed by prefix length: the question "is this inside one of them?" costs one look-up a length."""
+    """Sources indexed by prefix length: the question "is this inside one of them?" costs one look-up a length.
+
+    `version` counts changes.
+    """
 
     def __init__(self, sources: Iterable[Source] = ()) -> None:
+        self.version = 0
         self._sources: set[Source] = set()
         self._lengths: Counter[tuple[int, int]] = Counter()
         for source in sources:
@@ -34,12 +38,14 @@ class SourceSet:
     def add(self, source: Source) -> None:
         """Take in a source; one that is there already changes nothing."""
         if source not in self._sources:
+            self.version += 1
             self._sources.add(source)
             self._lengths[source[0], source[1]] += 1
 
     def discard(self, source: Source) -> None:
         """Take out a source, if it is there."""
         if source in self._sources:
+            self.version += 1
             self._sources.remove(source)
             self._lengths[source[0], source[1]] -= 1
             if not self._lengths[source[0], source[1]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from guard.core.address import Source
     from guard.core.event import Service, Transport
 
@@ -53,13 +56,14 @@ class Tally:
         """Count."""
         self.counts[name] += count
 
-    def fail(self, service: Service, transport: Transport, source: Source) -> None:
-        """Count one failed authentication of a host, for the meters of res_auth_stats."""
+    def fail(self, senders: Iterable[tuple[Service, Transport, Source]]) -> None:
+        """Count failed authentications of hosts, for the meters of res_auth_stats."""
         failed = self._failed
-        key: tuple[Service, Transport, Source | None] = (service, transport, source)
-        if key not in failed and len(failed) >= FAILED_LIMIT:
-            key = (service, transport, None)
-        failed[key] = failed.get(key, 0) + 1
+        for sender, count in Counter(senders).items():
+            key: tuple[Service, Transport, Source | None] = sender
+            if key not in failed and len(failed) >= FAILED_LIMIT:
+                key = (sender[0], sender[1], None)
+            failed[key] = failed.get(key, 0) + count
 
     def take_failed(self) -> dict[tuple[Service, Transport, Source | None], int]:
         """Return the failed authentications since the last call, by service, transport and host (None: the rest)."""

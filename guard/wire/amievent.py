@@ -75,8 +75,8 @@ _REPLY = re.compile(r"Response: \w+" + _LINES, re.ASCII)
 @lru_cache(maxsize=8)
 def grammar(framing: Framing) -> Grammar:
     """Return the AMI dialect of the grammar for one framing."""
-    opening = r"Event: (\w+)\r\nPrivilege: security,all" + framing.pattern()
-    return Grammar(Dialect(opening, r"\r\n{name}: {value}", _TEXT))
+    privilege = r"\r\nPrivilege: security,all"
+    return Grammar(Dialect("Event: ", "\r\n", privilege + framing.pattern(), r"\r\n{name}: {value}", _TEXT))
 
 
 class BlockReader:
@@ -94,20 +94,29 @@ class BlockReader:
         buffer = self._buffer
         unseen = max(len(buffer) - 3, 0)
         buffer += data
-        if buffer.find(_END, unseen) < 0:
-            blocks = []
-        else:
-            *blocks, rest = bytes(buffer).split(_END)
+        blocks: list[str] = []
+        if buffer.find(_END, unseen) >= 0:
+            *ended, rest = bytes(buffer).split(_END)
             buffer[:] = rest
             if self._skipped:
-                blocks[0], self._skipped = b"\0" + self._skipped, b""
+                ended[0], self._skipped = b"\0" + self._skipped, b""
+            blocks = _decode(ended)
         if len(buffer) > BLOCK_LIMIT + 3:  # three bytes may be the begin of the end
             self._skipped = self._skipped or bytes(buffer[:SAMPLE_LIMIT])
             del buffer[:-3]
-        return [_decode(block) for block in blocks]
+        return blocks
 
 
-def _decode(block: bytes) -> str:
+def _decode(blocks: list[bytes]) -> list[str]:
+    try:
+        if len(max(blocks, key=len)) <= BLOCK_LIMIT:
+            return _END.join(blocks).decode().split(_END.decode())  # all at once: a third of the time
+    except UnicodeDecodeError:
+        pass
+    return [_decode_one(block) for block in blocks]
+
+
+def _decode_one(block: bytes) -> str:
     if len(block) > BLOCK_LIMIT:
         block = b"\0" + block[:SAMPLE_LIMIT]
     try:

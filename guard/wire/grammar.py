@@ -22,9 +22,15 @@ from guard.errors import AddressError
 
 
 class Dialect(NamedTuple):
-    """How headers are written: `opening` captures the kind, `header` takes a name and a value, `text` is any value."""
+    """How events are written: the kind stands between `start` and `stop`; all else is regular expressions.
 
-    opening: str
+    `framing` is what stands between the kind and the first header, `header` takes a name and a value, `text` is any
+    value.
+    """
+
+    start: str
+    stop: str
+    framing: str
     header: str
     text: str
 
@@ -40,15 +46,12 @@ class Row(NamedTuple):
 
 # Header syntaxes in the tails. A named group is a field of SecurityEvent; TEXT stands for the dialect's own.
 _EMPTY, _TEXT, _WORD, _HEX = "", "TEXT", r"\w+", r"[0-9a-f]*"
-_TV = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4}"
+_SECOND, _ZONE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", r"[+-]\d{4}"
+_TV = rf"{_SECOND}\.\d{{3}}{_ZONE}"
 _ADDRESS = r"IPV[46]/(?:UDP|TCP|TLS|WSS?)/[0-9a-fA-F.:]{2,45}(?:%[\w.-]{1,15})?"
-_POINTER = re.compile(r"0x[0-9a-f]{1,16}", re.ASCII)
-_SESSION = {Service.PJSIP: None, Service.SIP: _POINTER, Service.AMI: _POINTER}  # PJSIP: the sender's Call-ID
-_TRANSPORTS = {
-    Service.PJSIP: frozenset(Transport),
-    Service.SIP: frozenset(Transport),
-    Service.AMI: frozenset({Transport.TCP, Transport.TLS}),
-}
+_POINTER = r"0x[0-9a-f]{1,16}"
+_SESSION = {Service.PJSIP: _TEXT, Service.SIP: _POINTER, Service.AMI: _POINTER}  # PJSIP: the sender's Call-ID
+_REMOTE = {Service.PJSIP: _ADDRESS, Service.SIP: _ADDRESS, Service.AMI: _ADDRESS.replace("UDP|TCP|TLS|WSS?", "TCP|TLS")}
 _SYNTAX = {
     "Challenge=": ("Challenge", _EMPTY),
     "challenge": ("Challenge", f"(?P<challenge>{_TEXT})"),
@@ -98,79 +101,86 @@ _PEACEFUL = frozenset({Kind.CHALLENGE_SENT, Kind.SUCCESSFUL_AUTH})
 
 
 class Grammar:
-    """The table in one dialect: one compiled expression for what all events share, and one for each row's tail."""
+    """The table in one dialect: one compiled expression for each row, which is both the check and the fast path."""
 
     def __init__(self, dialect: Dialect) -> None:
-        def header(name: str, value: str) -> str:
-            return dialect.header.format(name=name, value=value.replace(_TEXT, dialect.text))
-
-        self._envelope = re.compile(
-            dialect.opening
-            + header("EventTV", f"({_TV})")
-            + header("Severity", "(Error|Informational)")
-            + header("Service", "(PJSIP|SIP|AMI)")
-            + header("EventVersion", "([12])")
-            + "(?:" + header("AccountID", f"({_TEXT})") + ")?"
-            + header("SessionID", f"({_TEXT})")
-            + header("LocalAddress", _ADDRESS + r"/(\d{1,5})")
-            + header("RemoteAddress", f"({_ADDRESS})" + r"/(\d{1,5})")
-            + "(.*)",
-            re.ASCII | re.DOTALL,
-        )  # fmt: skip
-        # What the envelope says about kind, severity, service and version, as one key, finds the row.
-        self._rows = {
-            (
-                str(row.kind),
-                "Informational" if row.kind in _PEACEFUL else "Error",
-                str(row.service),
-                str(row.version),
-            ): (
-                row.kind,
-                row.service,
-                re.compile("".join(header(*_SYNTAX[name]) for name in row.tail.split()), re.ASCII),
-                _SESSION[row.service],
-                _TRANSPORTS[row.service],
-            )
-            for row in ROWS
-        }
+        self._start, self._stop = dialect.start, dialect.stop
+        self._rows: dict[str, list[_Reader]] = {}
+        for row in ROWS:
+            self._rows.setdefault(str(row.kind), []).append(_Reader(row, dialect))
 
     def read(self, text: str) -> SecurityEvent | None:
         """Return the event if `text` is exactly one row, else None."""
-        envelope = self._envelope.fullmatch(text)
-        if envelope is None:
+        begin = len(self._start)
+        for reader in self._rows.get(text[begin : text.find(self._stop, begin)], ()):
+            match = reader.match(text)
+            if match is not None:
+                return reader.build(match.groups())
+        return None
+
+
+class _Reader:
+    """One row as an expression. Its groups are what all events share, and then the row's own `fields`."""
+
+    __slots__ = ("_fields", "_kind", "_service", "match")
+
+    def __init__(self, row: Row, dialect: Dialect) -> None:
+        def header(name: str, value: str) -> str:
+            return dialect.header.format(name=name, value=value.replace(_TEXT, dialect.text))
+
+        names = row.tail.split()
+        headers = (
+            ("EventTV", rf"({_SECOND})\.(\d{{3}})({_ZONE})"),
+            ("Severity", "Informational" if row.kind in _PEACEFUL else "Error"),
+            ("Service", str(row.service)),
+            ("EventVersion", str(row.version)),
+            ("AccountID", f"({_TEXT})"),
+            ("SessionID", f"({_SESSION[row.service]})"),
+            ("LocalAddress", _ADDRESS + r"/(\d{1,5})"),
+            ("RemoteAddress", f"({_REMOTE[row.service]})" + r"/(\d{1,5})"),
+            *(_SYNTAX[name] for name in names),
+        )
+        # RequestBadFormat has AccountID at its end: an empty group keeps its place.
+        written = [
+            "()" if name == "AccountID" and "account" in names and place == 4 else header(name, value)
+            for place, (name, value) in enumerate(headers)
+        ]
+        expression = re.compile(re.escape(f"{dialect.start}{row.kind}") + dialect.framing + "".join(written), re.ASCII)
+        self.match = expression.fullmatch
+        self._kind, self._service = row.kind, row.service
+        self._fields = sorted(expression.groupindex, key=expression.groupindex.__getitem__)
+
+    def build(self, groups: tuple[str, ...]) -> SecurityEvent | None:
+        """Make the event; None if what looks like a number or an address is none: a 13th month, port 70000."""
+        second, milli, zone, account, session, local_port, remote, port, *more = groups
+        at, sender = read_second(second, zone), read_remote(remote)
+        if at is None or sender is None or _is_no_port(port) or _is_no_port(local_port):
             return None
-        kind_, tv, severity, service_, version, account, session, local_port, remote, port, rest = envelope.groups()
-        row = self._rows.get((kind_, severity, service_, version))
-        if row is None:
-            return None
-        kind, service, tail, session_syntax, transports = row
-        at, sender, match = read_time(tv), read_remote(remote), tail.fullmatch(rest)
-        if at is None or sender is None or match is None or sender[1] not in transports:
-            return None
-        if int(port) > 65535 or int(local_port) > 65535 or (session_syntax and not session_syntax.fullmatch(session)):
-            return None
-        fields: dict[str, Any] = match.groupdict() if tail.groups else {}
-        if (account is None) == ("account" not in fields):  # RequestBadFormat alone has AccountID at its end
-            return None
+        at = Wall(at + int(milli) * MILLISECOND)
+        source, transport = sender
+        if not more:
+            return SecurityEvent(at, self._kind, self._service, account, session, source, transport, int(local_port))
+        fields: dict[str, Any] = dict(zip(self._fields, more, strict=True))
         if "password" in fields:
             fields["password"] = fields["password"] == "1"  # noqa: S105 - UsingPassword, a flag
         account = fields.pop("account", account)
-        return SecurityEvent(at, kind, service, account, session, sender[0], sender[1], int(local_port), **fields)
+        return SecurityEvent(
+            at, self._kind, self._service, account, session, source, transport, int(local_port), **fields
+        )
+
+
+def _is_no_port(digits: str) -> bool:
+    return len(digits) == 5 and digits > "65535"
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read_time(tv: str) -> Wall | None:
-    """Read an EventTV such as `2026-11-22T13:41:14.347+0000`; None if there is no such time."""
-    second = _read_second(tv[:19], tv[23:])
-    return None if second is None else Wall(second + int(tv[20:23]) * MILLISECOND)
-
-
 @lru_cache(maxsize=1024)
-def _read_second(second: str, zone: str) -> int | None:
+def read_second(second: str, zone: str) -> Wall | None:
+    """Read the seconds of an EventTV, `2026-11-22T13:41:14` and `+0000`; None if there is no such time."""
     try:
-        return (datetime.fromisoformat(second + zone) - _EPOCH) // timedelta(seconds=1) * SECOND
+        return Wall((datetime.fromisoformat(second + zone) - _EPOCH) // timedelta(seconds=1) * SECOND)
     except ValueError:
         return None
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LINE_LIMIT = 65_536
 """Bytes of a line. Asterisk cuts its own at 8,191."""
 
-_GRAMMAR = Grammar(Dialect(r'SecurityEvent="(\w+)"', r',{name}="{value}"', r'[^"]*'))
+_GRAMMAR = Grammar(Dialect('SecurityEvent="', '"', '"', r',{name}="{value}"', r'[^"]*'))
 _LINE = re.compile(
     r"\[[^][]{4,64}\] ([A-Z]{3,8})\[\d{1,10}\](?:\[C-[0-9a-f]{8}\])? [\w./-]{1,64}: (.*)", re.ASCII | re.DOTALL
 )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from guard.core.generations import Generations
 
 
-@given(st.lists(st.tuples(st.sampled_from("gpdt"), st.integers(0, 12)), max_size=200), st.integers(2, 9))
+@given(st.lists(st.tuples(st.sampled_from("gkpdt"), st.integers(0, 12)), max_size=200), st.integers(2, 9))
 def test_it_never_holds_more_than_its_limit_nor_loses_what_was_lately_touched(steps, limit):
     table = Generations(limit)
     model, touched = {}, []
@@ -27,6 +27,12 @@ def test_it_never_holds_more_than_its_limit_nor_loses_what_was_lately_touched(st
             for lost in table.turn():
                 del model[lost]
                 touched.remove(lost)
+        elif step == "k":
+            before = dict(model)
+            assert table.touch(key) == before.get(key)
+            model = dict(table.items())
+            assert before.items() >= model.items()
+            touched = [other for other in touched if other != key and other in model] + [key] * (key in model)
         else:
             assert table.get(key) == model.get(key)
         assert len(table) == len(model) <= limit
@@ -52,3 +58,13 @@ def test_what_a_turn_drops_was_not_touched_since_the_turn_before():
     table.put("new", 2)
     assert table.turn() == {"old": 1}
     assert table.get("new") == 2
+
+
+def test_a_touched_entry_survives_the_next_turn():
+    table = Generations(10)
+    table.put("kept", 1)
+    table.put("lost", 2)
+    table.turn()
+    assert table.touch("kept") == 1
+    assert table.turn() == {"lost": 2}
+    assert table.touch("nobody") is None

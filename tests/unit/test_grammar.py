@@ -8,7 +8,7 @@ from guard.core.address import parse_host
 from guard.core.event import Kind, Service, Transport
 from guard.core.units import MILLISECOND, SECOND
 from guard.wire.amievent import Framing, grammar
-from guard.wire.grammar import ROWS, read_remote, read_time
+from guard.wire.grammar import ROWS, read_remote
 from guard.wire.securitylog import _GRAMMAR as LOG
 from tests.blocks import IDS, TV, ami, headers, log, row_of
 
@@ -56,7 +56,7 @@ def test_each_row_is_read(row, grammar, write):
     event = grammar.read(write(row))
     assert (event.kind, event.service, event.source) == (row.kind, row.service, parse_host("198.51.100.7"))
     assert event.account == ("" if row.kind == "RequestBadFormat" else "101")
-    assert event.at == read_time(TV)
+    assert event.at == 1_795_354_577 * SECOND + 588 * MILLISECOND
 
 
 @rows
@@ -223,6 +223,7 @@ def test_an_address_is_read(remote, source, transport):
     assert read_remote(remote) == (parse_host(source), transport)
 
 
+@dialects
 @pytest.mark.parametrize(
     ("tv", "seconds", "milliseconds"),
     [
@@ -233,5 +234,6 @@ def test_an_address_is_read(remote, source, transport):
         ("2026-11-22T08:36:17.588-0500", 1_795_354_577, 588),
     ],
 )
-def test_a_time_is_read(tv, seconds, milliseconds):
-    assert read_time(tv) == seconds * SECOND + milliseconds * MILLISECOND
+def test_a_time_is_read(grammar, write, tv, seconds, milliseconds):
+    event = grammar.read(write(ROWS[0]).replace(TV, tv))
+    assert event.at == seconds * SECOND + milliseconds * MILLISECOND

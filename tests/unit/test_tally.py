@@ -22,9 +22,8 @@ def test_every_outcome_has_its_count():
 def test_failures_are_counted_by_service_transport_and_host_until_taken():
     tally = Tally()
     source = host(bytes((198, 51, 100, 7)))
-    for _ in range(3):
-        tally.fail(Service.PJSIP, Transport.UDP, source)
-    tally.fail(Service.PJSIP, Transport.TCP, source)
+    tally.fail([(Service.PJSIP, Transport.UDP, source)] * 2 + [(Service.PJSIP, Transport.TCP, source)])
+    tally.fail([(Service.PJSIP, Transport.UDP, source)])
     assert tally.take_failed() == {
         (Service.PJSIP, Transport.UDP, source): 3,
         (Service.PJSIP, Transport.TCP, source): 1,
@@ -35,7 +34,7 @@ def test_failures_are_counted_by_service_transport_and_host_until_taken():
 def test_a_flood_of_addresses_is_summed_under_none_and_nothing_is_lost():
     tally = Tally()
     for number in range(FAILED_LIMIT + 500):
-        tally.fail(Service.PJSIP, Transport.UDP, host(number.to_bytes(4, "big")))
+        tally.fail([(Service.PJSIP, Transport.UDP, host(number.to_bytes(4, "big")))])
     failed = tally.take_failed()
     assert len(failed) <= FAILED_LIMIT + len(Service) * len(Transport)
     assert failed[Service.PJSIP, Transport.UDP, None] == 500
