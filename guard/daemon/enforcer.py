@@ -154,12 +154,10 @@ class Enforcer:
                 self._gone = True
             else:
                 return
-        bans = list(self.engine.ledger)
         self.firewall.setup(self.layout)
         self._layout_due = False
         lifted = [change for change in self._due.values() if change.op is Op.REMOVE]  # setup() keeps what is left
-        self.firewall.apply([*lifted, *(Change(Op.ADD, ban) for ban in bans)], self.now())
-        self._held.update(ban.source for ban in bans)
+        self.firewall.apply([*lifted, *(Change(Op.ADD, ban) for ban in self.engine.ledger)], self.now())
         self._gone = False
 
     def _fail(self, error: FirewallError) -> None:

@@ -87,10 +87,11 @@ class Kernel(Memory):
             raise TableGone("table inet astguard is gone")
         return {}
 
-    def flush(self):
-        """Do what `nft flush ruleset` does."""
+    def flush(self, *, bans=True):
+        """Do what `nft flush ruleset` does; without `bans`, somebody removed a set of ours that was empty."""
         self.table = False
-        self._ends = {}
+        if bans:
+            self._ends = {}
 
     def _call(self, what):
         if self.refuses:
@@ -296,6 +297,13 @@ def test_a_lost_table_is_made_again_even_if_the_kernel_refuses_at_first(house, s
     assert house.held == {ONE, THREE}
     assert sorted(line.split()[0] for line in said()) == ["ban", "unban"]
     assert house.counts["firewall.rebuilt"] == 1
+
+
+def test_what_a_damaged_table_still_holds_is_lifted_when_it_is_made_again(house):
+    house.attack(ONE, TWO)
+    house.kernel.flush(bans=False)
+    house.unban(ONE)
+    assert house.held == {TWO}
 
 
 def test_a_table_lost_while_the_kernel_refused_comes_back_with_all_bans(house):

@@ -170,6 +170,18 @@ def test_who_is_allowed_is_let_in_and_not_banned_again(story):
     story(told)
 
 
+def test_who_is_allowed_by_the_configuration_is_never_banned(story, tmp_path):
+    async def told(pbx, guard):
+        await pbx.play(SVCRACK)
+        await pbx.send(pbx.event("InvalidAccountID"))
+        (entry,) = [entry for entry in await guard.ask("allow", "list") if entry["source"] == "198.51.100.0/24"]
+        assert entry["origin"].startswith(f"{tmp_path / 'astguard.yaml'}:")
+        status = await guard.ask("status")
+        assert (status["counts"]["outcome.allowed"], status["bans"]) == (23, 0)
+
+    story(told, more="allow: [198.51.100.0/24]\n")
+
+
 def test_a_ban_ends_on_time_by_the_daemons_own_timer(story, tmp_path):
     rules = tmp_path / "rules"
     rules.mkdir()
