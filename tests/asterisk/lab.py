@@ -63,14 +63,14 @@ class Person:
 class Guard:
     """astguard on the PBX: its daemon, and its command line."""
 
-    def __init__(self, host: Host, folder: Path, allow: tuple[str, ...]) -> None:
+    def __init__(self, host: Host, folder: Path, allow: tuple[str, ...], ami: dict[str, object]) -> None:
         self._host = host
         self._log = folder / "astguard.log"
         self._config = folder / "astguard.yaml"
         self._process: subprocess.Popen[bytes] | None = None
         settings = {
             "mode": "enforce",
-            "ami": {"host": "127.0.0.1", "port": 5038, "username": "astguard", "secret": AMI_SECRET},
+            "ami": {"host": "127.0.0.1", "username": "astguard", "secret": AMI_SECRET, **ami},
             "firewall": {"backend": "nftables"},
             "allow": list(allow),
             "rules": [str(TREE / "rules")],
@@ -144,11 +144,11 @@ class Lab:
             yield ami
 
     @contextlib.contextmanager
-    def astguard(self, *allow: str) -> Iterator[Guard]:
+    def astguard(self, *allow: str, **ami: object) -> Iterator[Guard]:
         """Run astguard with a state of its own; bans stay in the kernel when it stops, so they go with the lab."""
         folder = self.folder / f"astguard-{time.monotonic_ns()}"
         folder.mkdir()
-        guard = Guard(self.pbx, folder, allow)
+        guard = Guard(self.pbx, folder, allow, ami)
         try:
             guard.start()
             yield guard

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.asterisk.network import end
 from tests.asterisk.sip import Caller
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.asterisk.network import Host
 
 AMI_SECRET = "read-only-events"
 ACCOUNTS = ("100", "101", "102")
 """SIP accounts of the PBX; the password of 100 is right-100, and so on."""
+
+CERTIFICATE = Path(__file__).parents[1] / "daemon/localhost.pem"
+"""For localhost and 127.0.0.1, signed by itself; its key is of no use anywhere else."""
 
 START_LIMIT = 60.0
 
@@ -47,6 +50,9 @@ enabled=yes
 webenabled=no
 port=5038
 bindaddr=127.0.0.1
+tlsenable=yes
+tlsbindaddr=127.0.0.1:5039
+tlscertfile=/lab/keys/localhost.pem
 
 [astguard]
 secret="""
@@ -129,6 +135,7 @@ class Asterisk:
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("etc", "log", "run", "spool", "db", "keys", "cache"):
             (folder / name).mkdir(parents=True)
+        shutil.copy(CERTIFICATE, folder / "keys")
         modules = next(path for path in root.glob("usr/lib/**/asterisk/modules") if path.is_dir())
         loads = "".join(f"load = {name}.so\n" for name in MODULES.split())
         for name, text in CONFIGURATION.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.asterisk.lab import eventually
+from tests.asterisk.pbx import CERTIFICATE
 
 GUESSES = 2000
 """More than Asterisk answers in the time astguard needs, by far: some two thousand a second against a millisecond."""
@@ -125,3 +126,11 @@ def test_the_own_login_comes_back(lab):
         lab.restart_asterisk()
 
         eventually(guard.is_up, 30, about=guard.log)
+
+
+def test_a_guesser_is_cut_off_when_the_link_is_tls(lab):
+    """The certificate is checked, and the login is plain inside."""
+    with lab.astguard(tls="yes", tls_ca=str(CERTIFICATE)) as guard, lab.attacker.line("tcp") as attacker:
+        assert guard.json("status")["link"]["asterisk"].endswith("127.0.0.1:5039")
+        assert attacker.guess("101", GUESSES) < GUESSES
+        assert f"{lab.attacker.address}/32" in bans_of(guard)
