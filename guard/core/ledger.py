@@ -9,7 +9,7 @@ with the least time left, and counts them.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ class Ledger:
         self.refused = 0
         self._capacity = capacity
         self._active: dict[Source, Ban] = {}
-        self._sizes: Counter[SetKey] = Counter()
+        self._sets: defaultdict[SetKey, dict[Source, Ban]] = defaultdict(dict)  # the same bans, as the kernel has them
         self._lengths: dict[int, tuple[int, ...]] = {4: (), 6: ()}  # prefix lengths in use, by family
         self._ends: list[tuple[Instant, Source]] = []
         self._unproven: dict[SetKey, list[tuple[Instant, Source]]] = {}
@@ -86,21 +86,26 @@ class Ledger:
         wider = self.covering(ban.source, ban.scope)
         if wider is not None and (wider.source != ban.source or wider.until >= ban.until):
             return []
-        changes = []
-        for weaker in self._replaced_by(ban):
-            ban = replace(ban, until=max(ban.until, weaker.until))
+        replaced = self._replaced_by(ban)
+        if ban.evidence is Evidence.UNPROVEN and any(
+            weaker.evidence is Evidence.PROVEN and weaker.until > ban.until for weaker in replaced
+        ):
+            return []  # or whoever forges datagrams could make a long ban a stronger one
+        for weaker in replaced:
             if weaker.source == ban.source:
                 ban = replace(ban, scope=max(ban.scope, weaker.scope, key=_STRENGTH.__getitem__))
-                self._take_out(weaker)
-            else:
-                changes.append(self._lift(weaker, Op.REMOVE))
+            ban = replace(ban, until=max(ban.until, weaker.until))
         room = self._make_room(ban)
         if room is None:
             self.refused += 1
-            return changes
-        self._active[ban.source] = ban
+            return []
+        changes = []
+        for weaker in replaced:
+            change = self._lift(weaker, Op.REMOVE)
+            if weaker.source != ban.source:
+                changes.append(change)
         key = _set_key(ban)
-        self._resize(key, +1)
+        self._put_in(ban)
         heapq.heappush(self._ends, (ban.until, ban.source))
         if ban.evidence is Evidence.UNPROVEN:
             heapq.heappush(self._unproven.setdefault(key, []), (ban.until, ban.source))
@@ -120,13 +125,18 @@ class Ledger:
 
     def inside(self, source: Source) -> list[Ban]:
         """Return the bans of sources inside `source`, its own included."""
-        if any(length > source[1] for length in self._lengths[source[0]]):
-            return [ban for ban in self._active.values() if covers(source, ban.source)]
         own = self._active.get(source)
-        return [] if own is None else [own]
+        found = [] if own is None else [own]
+        for (_, family, length), bans in self._sets.items():
+            if family == source[0] and length > source[1]:
+                found += [ban for ban in bans.values() if covers(source, ban.source)]
+        return found
 
     def expire(self, now: Instant) -> list[Change]:
         """End the bans whose time is over at `now`."""
+        for heap in self._unproven.values():
+            while heap and heap[0][0] <= now:
+                heapq.heappop(heap)
         changes = []
         while self._ends and self._ends[0][0] <= now:
             until, source = heapq.heappop(self._ends)
@@ -156,7 +166,8 @@ class Ledger:
     def _make_room(self, ban: Ban) -> list[Change] | None:
         """Drop an unproven ban if the set is full; None if there is none to drop."""
         key = _set_key(ban)
-        if self._sizes[key] < self._capacity:
+        bans = self._sets[key]
+        if len(bans) < self._capacity or ban.source in bans:
             return []
         heap = self._unproven.get(key, [])
         while heap:
@@ -171,16 +182,23 @@ class Ledger:
         self._take_out(ban)
         return Change(op, ban)
 
-    def _take_out(self, ban: Ban) -> None:
-        del self._active[ban.source]
-        self._resize(_set_key(ban), -1)
+    def _put_in(self, ban: Ban) -> None:
+        bans = self._sets[_set_key(ban)]
+        bans[ban.source] = self._active[ban.source] = ban
+        self._has_changed(ban, in_use=len(bans) == 1)
 
-    def _resize(self, key: SetKey, by: int) -> None:
+    def _take_out(self, ban: Ban) -> None:
+        bans = self._sets[_set_key(ban)]
+        del bans[ban.source], self._active[ban.source]
+        self._has_changed(ban, in_use=not bans)
+
+    def _has_changed(self, ban: Ban, *, in_use: bool) -> None:
+        """Count a change; `in_use` says that a set has just come into use, or gone out of it."""
         self.version += 1
-        self._sizes[key] += by
-        if self._sizes[key] == (by > 0):  # the set has just come into use, or gone out of it
-            in_use = {length for (_, family, length), size in self._sizes.items() if size and family == key[1]}
-            self._lengths[key[1]] = tuple(sorted(in_use))
+        if in_use:
+            of = ban.source[0]
+            lengths = {length for (_, family, length), bans in self._sets.items() if bans and family == of}
+            self._lengths[of] = tuple(sorted(lengths))
 
 
 def _set_key(ban: Ban) -> SetKey:

@@ -35,7 +35,7 @@ PLANTED = [
     ("a swallowed ban ends early", "core/ledger.py", "until=max(ban.until, weaker.until)", "until=ban.until", LAWS),
     ("bans overlap", "core/ledger.py", "(wider.source != ban.source or wider.until >= ban.until)", "wider.until >= ban.until", LAWS),
     ("a ban ends a tick late", "core/ledger.py", "self._ends[0][0] <= now", "self._ends[0][0] < now", LAWS),
-    ("a set holds one ban too many", "core/ledger.py", "self._sizes[key] < self._capacity", "self._sizes[key] <= self._capacity", LAWS),
+    ("a set holds one ban too many", "core/ledger.py", "len(bans) < self._capacity", "len(bans) <= self._capacity", LAWS),
     ("a lifted ban keeps its strike", "core/ledger.py", "strikes.pop(source)\n        if", "if", "tests/unit/test_ledger.py"),
     ("strikes are never forgotten", "core/ledger.py", "1 if now - last_end >= forget else count + 1", "count + 1", "tests/unit/test_ledger.py"),
     ("a touched entry stands in both halves", "core/generations.py", "self._old.pop(key, None)\n            if len", "if len", "tests/unit/test_generations.py"),

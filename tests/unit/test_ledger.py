@@ -121,6 +121,40 @@ def test_a_table_full_of_proven_bans_refuses_a_new_one():
     assert len(ledger) == 2
 
 
+def test_a_ban_that_finds_no_room_leaves_those_it_would_have_replaced():
+    ledger = Ledger(capacity=1)
+    ledger.add(ban("198.51.100.1", until=100))
+    ledger.add(ban("203.0.113.0/24", until=100, scope=Scope.ALL))
+    held = [ban(HOST, until=50, scope=Scope.SIP), ban("192.0.2.1", until=50, scope=Scope.SLOW)]
+    for one in held:
+        ledger.add(one)
+    assert ledger.add(ban(HOST, until=100)) == ledger.add(ban("192.0.2.0/24", until=100)) == []
+    assert [ledger.get(one.source) for one in held] == held
+    assert ledger.refused == 2
+
+
+def test_a_full_table_has_room_to_make_a_ban_in_it_longer():
+    ledger = Ledger(capacity=1)
+    ledger.add(ban(HOST, until=50))
+    assert ops(ledger.add(ban(HOST, until=100))) == [Op.ADD]
+    assert (ledger.get(HOST).until, ledger.refused) == (100, 0)
+
+
+def test_forged_datagrams_make_no_proven_ban_stronger_for_longer_than_their_own_would_last():
+    ledger = Ledger()
+    ledger.add(ban(HOST, until=1_000, scope=Scope.SLOW))
+    assert ledger.add(ban(HOST, until=100, scope=Scope.SIP, evidence=Evidence.UNPROVEN)) == []
+    assert ledger.get(HOST).scope is Scope.SLOW
+
+
+def test_unproven_bans_that_are_over_leave_nothing_behind():
+    ledger = Ledger()
+    for last in range(10):
+        ledger.add(ban(f"198.51.100.{last}", until=100 + last, evidence=Evidence.UNPROVEN))
+    ledger.expire(104)
+    assert [len(heap) for heap in ledger._unproven.values()] == [5]
+
+
 def test_each_scope_family_and_length_has_a_set_of_its_own():
     ledger = Ledger(capacity=1)
     for source, scope in (
