@@ -40,7 +40,6 @@ class Backend(StrEnum):
 
     AUTO = "auto"
     NFTABLES = "nftables"
-    IPTABLES = "iptables"
     MEMORY = "memory"
 
 
@@ -168,7 +167,7 @@ def _ami(table: Table, file_path: Callable[[str], Path]) -> Ami:
 def _firewall(table: Table) -> Firewall:
     usual = Firewall()
     return Firewall(
-        backend=table.one("backend", choice("a backend", {kind.value: kind for kind in Backend}), usual.backend),
+        backend=table.one("backend", _backend, usual.backend),
         sip_ports=tuple(port.value for port in table.many("sip_ports", _port)) or usual.sip_ports,
     )
 
@@ -196,6 +195,13 @@ def _allow(table: Table) -> tuple[tuple[AllowedSource, ...], tuple[AllowedName, 
 
 
 _port = whole(1, 65535)
+_known_backend = choice("a backend", {kind.value: kind for kind in Backend})
+
+
+def _backend(text: str) -> Backend:
+    if text == "iptables":
+        raise ValueError("the backend iptables comes with a later version; use nftables, which works beside iptables")
+    return _known_backend(text)
 
 
 def _host(text: str) -> str:

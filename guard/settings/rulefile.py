@@ -35,7 +35,7 @@ _USUAL_PREFIX = {4: 32, 6: 64}
 
 _service = choice("a service", {service.value: service for service in Service})
 _kind = choice("an event", {kind.value: kind for kind in Kind})
-_acl = choice("the name of an ACL", {name: name for names in ACL_NAMES.values() for name in names})
+_acl = choice("the name of an ACL", {name: name for name in sorted(frozenset().union(*ACL_NAMES.values()))})
 _proven = choice("a kind of evidence", {"any": False, "proven": True})
 _scope = choice("a scope", {scope.value: scope for scope in Scope})
 _mode = choice("a mode", {mode.value: mode for mode in Mode})

@@ -35,6 +35,8 @@ def read_secret_file(path: Path) -> str:
         reason = "it is not UTF-8 text"
     except FileNotFoundError:
         reason = "no such file; put the AMI secret there, alone on one line"
+    except PermissionError as error:
+        reason = f"cannot be read: {error.strerror}; run this as root"
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except ValueError as error:

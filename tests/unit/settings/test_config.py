@@ -47,7 +47,7 @@ def test_every_key_is_read():
     read = config("""
 mode: observe
 ami: {host: pbx.example.org, port: 7777, tls: yes, tls_ca: ca.pem, username: guard, secret: s3cret}
-firewall: {backend: iptables, sip_ports: [5060, 5070]}
+firewall: {backend: memory, sip_ports: [5060, 5070]}
 allow: [192.0.2.0/24]
 rules: [/opt/rules, more]
 statsd: {host: "2001:db8::9", port: 9125, prefix: pbx-1.eu, meter_support: no}
@@ -65,7 +65,7 @@ control: ../run/a.sock
             secret="s3cret",
             place=Place("/etc/x/astguard.yaml", 3, 6),
         ),
-        firewall=Firewall(backend=Backend.IPTABLES, sip_ports=(5060, 5070)),
+        firewall=Firewall(backend=Backend.MEMORY, sip_ports=(5060, 5070)),
         allow=read.allow,
         rules=(
             Folder(Path("/opt/rules"), Place("/etc/x/astguard.yaml", 6, 9)),
@@ -132,6 +132,14 @@ mode: observe
         "22:8: '' is not a path",
         "23:10: 'control' takes text here, not a mapping; put text with a colon into quotes",
         "24:1: 'mode' is given twice, first in line 1",
+    ]
+
+
+def test_the_backend_that_is_not_there_yet_is_a_mistake_and_not_a_surprise_at_the_start():
+    said = "1:21: the backend iptables comes with a later version; use nftables, which works beside iptables"
+    assert mistakes_of("firewall: {backend: iptables}") == [said]
+    assert mistakes_of("firewall: {backend: iptabels}") == [
+        "1:21: 'iptabels' is not a backend; did you mean 'nftables'?"
     ]
 
 
@@ -369,6 +377,16 @@ def test_a_missing_secret_file_names_it_and_the_remedy(tmp_path):
         Ami(secret_file=tmp_path / "x").read_secret()
     said = "no such file; put the AMI secret there, alone on one line"
     assert caught.value.mistakes == (f"{tmp_path}/x:1:1: {said}",)
+
+
+def test_a_secret_file_of_somebody_else_names_who_may_read_it(tmp_path, monkeypatch):
+    def refuse(*_args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(ConfigError) as caught:
+        Ami(secret_file=tmp_path / "x").read_secret()
+    assert caught.value.mistakes == (f"{tmp_path}/x:1:1: cannot be read: Permission denied; run this as root",)
 
 
 def test_a_folder_or_pipe_in_place_of_the_secret_file_is_a_mistake(tmp_path):

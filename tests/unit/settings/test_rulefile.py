@@ -227,6 +227,14 @@ def test_a_rule_that_could_never_count_is_a_mistake(tmp_path, lines, said):
     assert mistakes_of(tmp_path, f"{lines}\nthreshold: 1\nwindow: 1m\nban: 1m\n") == [said]
 
 
+def test_the_names_of_acls_are_told_in_the_same_order_each_time(tmp_path):
+    text = "events: FailedACL\nacl: none_such\nthreshold: 1\nwindow: 1m\nban: 1m\n"
+    (said,) = mistakes_of(tmp_path, text)
+    names = said.removesuffix(" ...").partition("write one of ")[2].split(", ")[:-1]  # the last may be cut
+    assert names == sorted(names)
+    assert len(names) > 6
+
+
 @pytest.mark.parametrize(("prefix", "column"), [("{ipv4: 31}", 16), ("{ipv6: 63}", 16), ("{ipv4: 32, ipv6: 48}", 26)])
 def test_a_network_is_banned_on_proven_evidence_only(tmp_path, prefix, column):
     text = f"{SHORT}prefix: {prefix}\n"
