@@ -206,7 +206,10 @@ def claim(path: Path) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = error.strerror or str(error)
-        raise ControlError(f"cannot make the control socket {path}: {reason}; see 'control' in astguard.yaml") from None
+        remedy = "run this as root, or change" if isinstance(error, PermissionError) else "see"
+        raise ControlError(
+            f"cannot make the control socket {path}: {reason}; {remedy} 'control' in astguard.yaml"
+        ) from None
     except BaseException:
         listener.close()
         raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from guard.cli.client import ask
-from guard.cli.options import add_command
+from guard.cli.options import WIDTH, add_command
 from guard.cli.output import BOLD, GREEN, RED, YELLOW, Output, paint
 from guard.cli.table import align, as_text, local_time, span
+from guard.core.text import printable
 from guard.wire.control import Call, Request
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from guard.cli.options import Commands
 
 UP = "up"
+WARNING_LIMIT = 1_000
 
 
 def add_to(commands: Commands) -> None:
@@ -58,8 +61,15 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         yield from align([[name, count.rjust(width)] for name, count in counts])
     for warning in status.get("warnings") or ():
         yield ""
-        yield f"{paint('warning', RED)}  {as_text(warning.get('text'))}"
-        yield f"         {as_text(warning.get('remedy'))}"
+        yield from _warning(*(printable(str(warning.get(key) or ""), WARNING_LIMIT) for key in ("text", "remedy")))
+
+
+def _warning(*texts: str) -> Iterator[str]:
+    head, gap = "warning", " " * len("warning  ")
+    for text in texts:
+        for line in wrap(text, WIDTH - len(gap), break_on_hyphens=False):
+            yield f"{paint(head, RED)}  {line}" if head else f"{gap}{line}"
+            head = ""
 
 
 def _link(link: dict[str, Any]) -> Iterator[str]:

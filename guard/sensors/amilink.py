@@ -247,5 +247,5 @@ class AmiLink:
         if isinstance(error, ConnectionRefusedError):
             return "connection refused; is Asterisk running, with 'enabled = yes' in manager.conf?"
         if isinstance(error, OSError):
-            return f"{str(error) or type(error).__name__}; check ami.host and ami.port"
+            return f"{error.strerror or str(error) or type(error).__name__}; check ami.host and ami.port"
         return str(error)

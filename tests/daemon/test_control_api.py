@@ -333,6 +333,17 @@ def test_the_status_says_what_runs_and_what_is_wrong(astguard):
     assert json.loads(astguard("status", "-o", "json")[1]) == STATUS
 
 
+def test_a_long_warning_is_broken_into_lines_and_not_cut(astguard, desk):
+    words = "link: Asterisk refused the login of AMI user 'astguard': 'Authentication failed'; compare username and "
+    words += "secret with manager.conf, and its deny and permit with this host's address"
+    desk.status = lambda: {"warnings": [{"text": words, "remedy": "\x1b[2J" + "x" * 100}]}
+    _, out, _ = astguard("status")
+    shown = out.partition("\nwarning  ")[2].splitlines()
+    assert all(line.startswith(" " * 9) for line in shown[1:])
+    assert " ".join(line.strip() for line in shown).replace("x x", "xx") == words + r" \x1b[2J" + "x" * 100
+    assert max(map(len, shown)) <= 80
+
+
 @pytest.mark.parametrize(
     "status", [{}, {"link": None, "warnings": [], "counts": []}, {"warnings": [{}], "link": {"lag_ms": 0}}]
 )
@@ -444,6 +455,15 @@ def test_a_path_that_cannot_be_had_is_named_with_the_remedy(tmp_path, where, say
         asyncio.run(ControlServer(Paper(), tmp_path / where).start())
     assert str(caught.value).startswith(says.format(folder=tmp_path))
     assert [left.name for left in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_only_root_may_write_names_root(tmp_path, monkeypatch):
+    def refuse(*_args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(ControlError, match=r"astguard.sock: Permission denied; run this as root, or change 'control'"):
+        asyncio.run(ControlServer(Paper(), tmp_path / "astguard.sock").start())
 
 
 def test_a_stopped_server_can_be_stopped_again_and_started_anew(path):

@@ -226,7 +226,7 @@ def test_a_host_that_has_no_address(monkeypatch):
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", no_answer)
         async with linked(5038, host="pbx.invalid") as link:
             await until(lambda: link.problem)
-            assert "check ami.host" in link.problem
+            assert link.problem == "Name or service not known; check ami.host and ami.port"
 
     run(story())
 
