@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from guard.core.ban import Op
 from guard.core.engine import Engine
-from guard.core.rule import Mode
+from guard.core.rule import SIP_PORTS, Mode
 from guard.core.units import Instant, Wall
 from guard.errors import CaptureError
 from guard.wire.amievent import BlockReader, EventReader
@@ -26,7 +26,7 @@ from guard.wire.describe import describe_replayed
 from guard.wire.securitylog import SecurityLogReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from guard.core.address import Source
@@ -111,6 +111,7 @@ def replay(
     rules: Iterable[Rule],
     allow: Iterable[Source] = (),
     progress: Callable[[int, int], None] | None = None,
+    sip_ports: Collection[int] = SIP_PORTS,
 ) -> Report:
     """Judge all recordings together, in the order of time; CaptureError if one cannot be read.
 
@@ -118,7 +119,7 @@ def replay(
     time is left out: it holds the same events.
     """
     started = time.perf_counter()
-    engine = Engine(rules, mode=Mode.ENFORCE, allow=allow)
+    engine = Engine(rules, mode=Mode.ENFORCE, allow=allow, sip_ports=sip_ports)
     recordings = _Recordings(files, progress)
     bans: list[Ban] = []
     batch: list[SecurityEvent] = []

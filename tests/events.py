@@ -17,11 +17,13 @@ def event(
     at=0,
     account="101",
     session="call-1",
+    port=None,
     **fields,
 ):
     """Make an event; `at` in nanoseconds of the wall clock."""
     host = parse_host(source) if isinstance(source, str) else source
-    return SecurityEvent(Wall(at), kind, service, account, session, host, transport, 5060, **fields)
+    port = port or (5038 if service is Service.AMI else 5060)
+    return SecurityEvent(Wall(at), kind, service, account, session, host, transport, port, **fields)
 
 
 def rule(name="guessing", **changes):

@@ -61,9 +61,9 @@ def _replay(options: Namespace) -> int:
     from guard.replay import replay
 
     progress = _Progress() if sys.stderr.isatty() else None
-    allow = [entry.source for entry in config.allow]
+    allow, ports = [entry.source for entry in config.allow], config.firewall.sip_ports
     try:
-        report: dict[str, Any] = replay(options.files, ruleset.rules, allow, progress).as_json()
+        report: dict[str, Any] = replay(options.files, ruleset.rules, allow, progress, ports).as_json()
     finally:
         if progress is not None:
             progress.clear()

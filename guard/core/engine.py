@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 
 from guard.core.address import SITE_LENGTH, covers, is_special, site, widen
 from guard.core.ban import Ban, Change, Op
-from guard.core.event import FAILURES, Service
+from guard.core.event import FAILURES, WEB, Service
 from guard.core.generations import Generations
 from guard.core.ledger import CAPACITY, Ledger
-from guard.core.rule import Evidence, Mode, Scope
+from guard.core.rule import SIP_PORTS, Evidence, Mode, Scope
 from guard.core.sourceset import SourceSet
 from guard.core.tally import Tally
 from guard.core.track import Track
 from guard.core.units import HOUR, Duration, Instant, Wall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from guard.core.address import Source
     from guard.core.event import Kind, SecurityEvent
@@ -84,9 +84,11 @@ class Engine:
         *,
         mode: Mode = Mode.ENFORCE,
         allow: Iterable[Source] = (),
+        sip_ports: Collection[int] = SIP_PORTS,
         capacity: int = CAPACITY,
     ) -> None:
         self.mode = mode
+        self._sip_ports = frozenset(sip_ports)
         self.tally = Tally()
         self.allow = SourceSet(allow)
         self.ledger = Ledger(capacity)
@@ -197,7 +199,7 @@ class Engine:
             self._look_up(known)
         if known.standing is not Outcome.UNMATCHED:
             return known.standing
-        if known.cover is not None and closes(known.cover.scope, event.service):
+        if known.cover is not None and self._closes(known.cover.scope, event):
             return Outcome.ALREADY_BANNED
         outcome = Outcome.UNMATCHED
         for track in self._tracks.get((event.service, event.kind), ()):
@@ -230,6 +232,16 @@ class Engine:
         known.cover = self.ledger.covering(host)
         known.version = self.ledger.version + self.allow.version
 
+    def _closes(self, scope: Scope, event: SecurityEvent) -> bool:
+        """Tell whether a ban of this scope is all that can be done about such an event.
+
+        A ban of the SIP ports leaves its source AMI, WebSocket and SIP on other ports. Who goes on there with proof is
+        judged, or a ban that he drew upon himself would shield him. Without proof nothing more would be closed.
+        """
+        if scope is not Scope.SIP:
+            return scope is Scope.ALL
+        return not event.proven or (event.local_port in self._sip_ports and event.transport not in WEB)
+
     def _offend(self, track: Track, event: SecurityEvent, at: Instant, now: Instant) -> bool:
         """Count an offence; True if the source is banned under this rule, or would be if the rule did not observe."""
         if track.observes and self.shadow.covering(event.source):
@@ -247,12 +259,15 @@ class Engine:
         rule = track.rule
         if self.allow.touches(source):  # a network with somebody allowed inside: only the host that offended
             source = event.source
-        ledger = self.shadow if track.observes else self.ledger
+        ledger, scope = self.shadow if track.observes else self.ledger, rule.scope
+        if evidence is Evidence.UNPROVEN:
+            scope = Scope.SIP if scope is Scope.ALL else scope
+        if ledger.covering(source, scope):  # it goes on where this ban does not reach: no reason to make it longer
+            return False
         strike = ledger.strike(source, evidence, rule.forget, now)
-        span, scope = rule.rung(strike), rule.scope
+        span = rule.rung(strike)
         if evidence is Evidence.UNPROVEN:
             span = min(span, UNPROVEN_MAX)
-            scope = Scope.SIP if scope is Scope.ALL else scope
         ban = Ban(
             source=source, rule=rule.name, since=now, until=Instant(now + span), scope=scope, evidence=evidence,
             strike=strike, offences=total, events=self._events_of(source), reason=rule.name,
@@ -278,11 +293,6 @@ class Engine:
         self.tally.counts["bans.dropped"] = self.ledger.dropped
         self.tally.counts["bans.refused"] = self.ledger.refused
         return any(change.op is not Op.EXPIRE for change in changes)
-
-
-def closes(scope: Scope, service: Service) -> bool:
-    """Tell whether a ban of this scope keeps the sender from reaching this service at all."""
-    return scope is Scope.ALL or (scope is Scope.SIP and service is not Service.AMI)
 
 
 _COUNT_OF = {Op.ADD: "bans.added", Op.REMOVE: "bans.removed", Op.EXPIRE: "bans.expired"}

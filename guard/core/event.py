@@ -52,6 +52,9 @@ class Transport(StrEnum):
     WSS = "WSS"
 
 
+WEB = frozenset({Transport.WS, Transport.WSS})
+"""These come in by a port of Asterisk's web server; Asterisk 16 reports a SIP port for them."""
+
 UNKNOWN_ACCOUNT = "<unknown>"
 """AccountID of a PJSIP event for which no endpoint was found, or whose endpoint's ACL failed."""
 

@@ -21,6 +21,10 @@ FORGET = Duration(30 * DAY)
 """Quiet time after which strikes are dropped, unless a rule says otherwise."""
 
 
+SIP_PORTS = (5060, 5061, 4569)
+"""What a ban of scope `sip` or `slow` is about, UDP and TCP, unless the configuration says otherwise."""
+
+
 class Mode(StrEnum):
     """Whether bans are applied, or only said."""
 

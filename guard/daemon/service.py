@@ -48,8 +48,9 @@ class Service:
             self._permits.add(entry.source, str(entry.place))
         self._permits.replace(OWN, own)
         endpoint = _endpoint(config.ami)
-        engine = Engine(ruleset.rules, mode=config.mode, allow=[source for source, _ in self._permits])
-        layout = Layout(allow=tuple(engine.allow), sip_ports=config.firewall.sip_ports)
+        ports = config.firewall.sip_ports
+        engine = Engine(ruleset.rules, mode=config.mode, allow=[source for source, _ in self._permits], sip_ports=ports)
+        layout = Layout(allow=tuple(engine.allow), sip_ports=ports)
         self._enforcer = Enforcer(
             engine,
             choose(config.firewall.backend),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from guard.core.ledger import CAPACITY
+from guard.core.rule import SIP_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -35,7 +36,7 @@ class Layout:
     """
 
     allow: Collection[Source] = ()
-    sip_ports: Collection[int] = (5060, 5061, 4569)
+    sip_ports: Collection[int] = SIP_PORTS
     set_size: int = CAPACITY
     slow_rate: int = 10
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guard.core.address import covers, parse_host, parse_source
-from guard.core.rule import Mode
+from guard.core.rule import SIP_PORTS, Mode
 from guard.errors import AddressError, ConfigError
 from guard.settings.allowlist import AllowedName, AllowedSource, allowed
 from guard.settings.mistakes import Mistakes, Place
@@ -82,7 +82,7 @@ class Firewall:
     """Where bans are kept, and the ports that a ban of scope `sip` closes."""
 
     backend: Backend = Backend.AUTO
-    sip_ports: tuple[int, ...] = (5060, 5061, 4569)
+    sip_ports: tuple[int, ...] = SIP_PORTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

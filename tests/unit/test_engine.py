@@ -177,6 +177,39 @@ def test_a_rule_that_demands_proof_does_not_count_without():
     assert set(feed(guard, *[event(at=T)] * 9)) == {Outcome.UNMATCHED}
 
 
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"transport": Transport.WSS, "port": 8089},
+        {"transport": Transport.WS, "port": 5060},  # as Asterisk 16 reports it
+        {"transport": Transport.TLS, "port": 5071},
+    ],
+)
+def test_a_ban_of_the_sip_ports_is_no_shield_where_it_does_not_reach(elsewhere):
+    guard = engine()
+    feed(guard, *[event(at=T)] * 3)
+    assert feed(guard, *[event(at=T, **elsewhere)] * 4) == [
+        Outcome.COUNTED, Outcome.COUNTED, Outcome.BANNED, Outcome.ALREADY_BANNED,
+    ]  # fmt: skip
+    assert [ban.scope for ban in bans(guard)] == [Scope.SIP, Scope.ALL]
+
+
+def test_the_configured_sip_ports_are_the_closed_ones():
+    guard = engine(sip_ports=[5071])
+    feed(guard, *[event(at=T)] * 3)
+    assert feed(guard, event(at=T, transport=Transport.TLS, port=5071)) == [Outcome.ALREADY_BANNED]
+    assert feed(guard, event(at=T, transport=Transport.TLS, port=5061)) == [Outcome.COUNTED]
+
+
+def test_nobody_is_banned_anew_for_what_the_same_ban_would_not_stop():
+    guard = engine(rule(scope=Scope.SIP))
+    feed(guard, *[event(at=T)] * 3)
+    assert set(feed(guard, *[event(at=T, port=5071)] * 9)) == {Outcome.ALREADY_BANNED}  # forged, for all we know
+    assert set(feed(guard, *[event(at=T, transport=Transport.WSS)] * 9)) == {Outcome.COUNTED}
+    (ban,) = bans(guard)
+    assert (ban.strike, ban.until) == (1, T + 10 * MINUTE)
+
+
 def test_a_source_whose_sip_ports_are_closed_is_still_judged_on_ami():
     ami = rule("ami", services=frozenset({Service.AMI}), weights={Kind.INVALID_PASSWORD: 3})
     guard = engine(rule(services=frozenset({Service.PJSIP})), ami)

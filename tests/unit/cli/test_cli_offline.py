@@ -358,7 +358,7 @@ def replayed(monkeypatch):
         def as_json(self):
             return REPORT
 
-    def replay(files, rules, allow, progress):
+    def replay(files, rules, allow, progress, sip_ports):
         asked.append((files, [rule.name for rule in rules], list(map(show, allow))))
         if progress:
             for done in range(0, 101, 10):
