@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from guard.cli.options import Commands
 
+KEEP = "until astguard is restarted (for good: 'allow' in astguard.yaml)"
 LIST = (("SOURCE", source()), ("ORIGIN", text("origin")))
 
 
@@ -24,7 +25,7 @@ def add_to(commands: Commands) -> None:
     verbs = add_noun(commands, "allow", "Who is never banned, whatever the rules say.")
     add_command(verbs, "list", _list, "List the allowlist, and where each entry comes from.", "allow list")
     for name, do, about in (
-        ("add", _add, "Never ban an address or network, and lift the bans that touch it."),
+        ("add", _add, "Never ban an address or network until the next start, and lift the bans that touch it."),
         ("remove", _remove, "Take an address or network off that was added by command."),
         ("test", _test, "Tell whether an address or network is allowed, and by which entry."),
     ):
@@ -42,7 +43,7 @@ def _add(options: Namespace) -> int:
     answer = ask(options, Request(Call.ADD_ALLOW, wanted))
     lifted = answer.get("lifted")
     bans = "" if not lifted else "; 1 ban was lifted" if lifted == 1 else f"; {as_text(lifted)} bans were lifted"
-    Output(options).done(answer, f"{show_short(wanted)} is allowed{bans}")
+    Output(options).done(answer, f"{show_short(wanted)} is allowed {KEEP}{bans}")
     return 0
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from guard import __version__
-from guard.core.address import is_special, show, show_short
+from guard.core.address import is_special, length, show, show_short
 from guard.core.units import SECOND, Duration
 from guard.daemon.permits import COMMAND
 from guard.errors import ControlError, FirewallError, NotFound
@@ -21,18 +21,20 @@ if TYPE_CHECKING:
     from guard.daemon.enforcer import Enforcer
     from guard.daemon.permits import Permits
     from guard.sensors.amilink import AmiLink
+    from guard.sensors.names import Names
     from guard.settings.rulefile import RuleSet
 
 
 class Desk:
     """Implements guard.api.control.Desk. Whatever it changes is in the kernel before it answers, or it says so."""
 
-    def __init__(self, enforcer: Enforcer, permits: Permits, link: AmiLink, ruleset: RuleSet) -> None:
+    def __init__(self, enforcer: Enforcer, permits: Permits, link: AmiLink, ruleset: RuleSet, names: Names) -> None:
         self._enforcer = enforcer
         self._engine = enforcer.engine
         self._permits = permits
         self._link = link
         self._ruleset = ruleset
+        self._names = names
         self._started = enforcer.now()
 
     def status(self) -> dict[str, object]:
@@ -72,6 +74,9 @@ class Desk:
             yield {"text": f"link: {self._link.problem}", "remedy": "attacks are not seen until this is mended"}
         if self._enforcer.problem:
             yield {"text": f"firewall: {self._enforcer.problem}", "remedy": "bans are tried again every few seconds"}
+        for name in self._names.unknown():
+            text = f"allow: {name} has no address, so it protects nobody"
+            yield {"text": text, "remedy": "mend the resolver or the name, or write addresses in its place"}
         tampered = self._engine.tally.counts["tampered"]
         if tampered:
             text = f"{tampered} blocks on the AMI socket were tampered with, and not believed"
@@ -118,8 +123,9 @@ class Desk:
         if ban is None:
             covering = self._engine.ledger.covering(source)
             if covering is not None:
+                whole = show_short(covering.source)
                 raise NotFound(
-                    f"{show_short(source)} has no ban of its own; it lies in {show_short(covering.source)}, which has"
+                    f"{show_short(source)} has no ban of its own; 'astguard bans remove {whole}' lifts all of it"
                 )
             raise NotFound(f"{show_short(source)} is not banned; 'astguard bans list' shows who is")
         self._engine.unban(source, self._enforcer.now())
@@ -132,6 +138,8 @@ class Desk:
 
     def add_allow(self, source: Source) -> dict[str, object]:
         """Allow a source until the next start, and lift the bans it touches."""
+        if length(source) == 0:
+            raise ControlError(f"{show(source)} is everybody; to watch without bans, write 'mode: observe'")
         before = len(self._engine.ledger)
         if self._permits.add(source, COMMAND):
             self._enforcer.allow({source}, set())

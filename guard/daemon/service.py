@@ -64,7 +64,8 @@ class Service:
         )
         places = {entry.name: f"{entry.place} ({entry.name})" for entry in config.allow_names}
         self._names = Names(places, lambda name, found: self._allow(places[name], found))
-        self._control = ControlServer(Desk(self._enforcer, self._permits, self._link, ruleset), config.control)
+        desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names)
+        self._control = ControlServer(desk, config.control)
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT."""

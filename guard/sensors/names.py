@@ -56,15 +56,24 @@ class Names:
         for name, answer in zip(list(self.known), answers, strict=True):
             if isinstance(answer, BaseException) or not answer:
                 if name not in self.failing:
-                    log.warning(
-                        "allow: %s has no address (%s); its last addresses stay allowed", name, answer or "none"
-                    )
+                    stays = "its last ones stay allowed" if self.known[name] else "it protects nobody until it has one"
+                    log.warning("allow: %s has no address (%s); %s", name, _reason(answer), stays)
                 self.failing.add(name)
                 continue
             self.failing.discard(name)
             if answer != self.known[name]:
                 self.known[name] = answer
                 self._on_change(name, answer)
+
+    def unknown(self) -> list[str]:
+        """Return the names that were asked for in vain and never had an address."""
+        return sorted(name for name in self.failing if not self.known[name])
+
+
+def _reason(answer: BaseException | frozenset[Source]) -> str:
+    if isinstance(answer, OSError):
+        return answer.strerror or str(answer)
+    return str(answer) if isinstance(answer, BaseException) else "an empty answer"
 
 
 async def _look_up(name: str) -> frozenset[Source]:

@@ -285,9 +285,12 @@ def test_the_allowlist_is_listed_with_its_origins(astguard):
     assert json.loads(astguard("allow", "list", "-o", "json")[1]) == ALLOWED
 
 
-def test_allowing_says_how_many_bans_it_lifted(astguard):
-    assert astguard("allow", "add", "198.51.100.7") == (0, "198.51.100.7 is allowed; 1 ban was lifted\n", "")
-    assert astguard("allow", "add", "2001:db8::/48")[1] == "2001:db8::/48 is allowed; 2 bans were lifted\n"
+KEEP = "until astguard is restarted (for good: 'allow' in astguard.yaml)"
+
+
+def test_allowing_says_how_long_and_how_many_bans_it_lifted(astguard):
+    assert astguard("allow", "add", "198.51.100.7") == (0, f"198.51.100.7 is allowed {KEEP}; 1 ban was lifted\n", "")
+    assert astguard("allow", "add", "2001:db8::/48")[1] == f"2001:db8::/48 is allowed {KEEP}; 2 bans were lifted\n"
     assert json.loads(astguard("allow", "add", "198.51.100.7", "-o", "json")[1])["lifted"] == 1
 
 

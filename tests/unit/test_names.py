@@ -60,6 +60,27 @@ def test_the_last_good_answer_stays_when_the_resolver_fails(monkeypatch):
     assert watched.failing == {"office.example", "other.example"}
 
 
+def test_a_name_that_never_had_an_address_protects_nobody_and_is_said_to(monkeypatch, caplog):
+    no_answer = socket.gaierror(-3, "Temporary failure in name resolution")
+    answers = {"sip.example": no_answer, "office.example": []}
+    watched, changes = refresh(monkeypatch, ["sip.example", "office.example"], answers, answers)
+    assert changes == []
+    assert watched.unknown() == ["office.example", "sip.example"]
+    assert caplog.messages == [
+        "allow: sip.example has no address (Temporary failure in name resolution); it protects nobody until it has one",
+        "allow: office.example has no address (an empty answer); it protects nobody until it has one",
+    ]
+
+
+def test_a_name_that_lost_its_address_is_no_unknown_one(monkeypatch, caplog):
+    answers = [{"office.example": ["192.0.2.1"]}, {"office.example": []}, {"office.example": ["192.0.2.1"]}]
+    watched, _ = refresh(monkeypatch, ["office.example"], *answers[:2])
+    assert watched.unknown() == []
+    assert caplog.messages == ["allow: office.example has no address (an empty answer); its last ones stay allowed"]
+    watched, _ = refresh(monkeypatch, ["office.example"], answers[1], answers[2])
+    assert watched.unknown() == []
+
+
 def test_special_addresses_and_a_flood_of_records_open_no_door(monkeypatch):
     many = [f"192.0.2.{number}" for number in range(1, 60)]
     _, changes = refresh(monkeypatch, ["a.example"], {"a.example": ["127.0.0.1", "0.0.0.0", "::1", *many]})

@@ -1,0 +1,63 @@
+"""The desk alone, with a real engine and a kernel in memory: what it refuses, and what it warns of."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from guard.core.address import parse_source
+from guard.core.engine import Engine
+from guard.core.units import HOUR
+from guard.daemon.desk import Desk
+from guard.daemon.enforcer import Enforcer
+from guard.daemon.permits import Permits
+from guard.errors import ControlError, NotFound
+from guard.firewall import Layout
+from guard.firewall.memory import Memory
+from guard.sensors.names import Names
+from tests.events import rule
+
+
+@pytest.fixture
+def names():
+    return Names(["sip.example"], lambda *_: None)
+
+
+@pytest.fixture
+def desk(names):
+    loop = SimpleNamespace(call_later=lambda *_: SimpleNamespace(cancel=lambda: None))
+    enforcer = Enforcer(Engine([rule()]), Memory(), Layout(), loop=loop, mono_ns=lambda: HOUR, wall_ns=lambda: HOUR)
+    enforcer.start()
+    link = SimpleNamespace(
+        problem="", changed_at=0, state="up", asterisk="", endpoint="", self_test=None, lag_ms=0, samples=[]
+    )
+    return Desk(enforcer, Permits(), link, SimpleNamespace(sources={}), names)
+
+
+def test_a_name_on_the_allowlist_without_an_address_is_warned_of(desk, names):
+    assert desk.status()["warnings"] == []  # not asked yet
+    names.failing.add("sip.example")
+    (warning,) = desk.status()["warnings"]
+    assert warning["text"] == "allow: sip.example has no address, so it protects nobody"
+    assert "mend the resolver" in warning["remedy"]
+    names.known["sip.example"] = frozenset({parse_source("192.0.2.7")})
+    assert desk.status()["warnings"] == []
+
+
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
+def test_a_command_may_not_allow_everybody_either(desk, everybody):
+    banned = parse_source("198.51.100.7")
+    desk.add_ban(banned, HOUR, "")
+    with pytest.raises(ControlError, match=f"{everybody} is everybody; to watch without bans, write 'mode: observe'"):
+        desk.add_allow(parse_source(everybody))
+    assert desk.allowed() == []
+    assert desk.ban(banned)
+
+
+def test_who_wants_to_lift_a_part_of_a_ban_is_told_of_the_whole(desk):
+    desk.add_ban(parse_source("198.51.100.0/24"), HOUR, "")
+    with pytest.raises(
+        NotFound, match=r"7 has no ban of its own; 'astguard bans remove 198.51.100.0/24' lifts all of it"
+    ):
+        desk.remove_ban(parse_source("198.51.100.7"))
