@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from guard.core.address import show
 from guard.core.ban import Change, Op
+from guard.core.engine import Outcome
 from guard.core.units import SECOND, Duration, Instant, Wall, format_duration
 from guard.errors import FirewallError, TableGone
+from guard.wire.control import LONGEST
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from guard.core.address import Source
     from guard.core.engine import Engine
     from guard.core.event import SecurityEvent
+    from guard.core.rule import Scope
     from guard.firewall import Firewall, Layout
 
 log = logging.getLogger("astguard")
@@ -30,6 +33,8 @@ log = logging.getLogger("astguard")
 RETRY_FIRST = 0.1
 RETRY_LAST = 5.0
 """Seconds until a refused batch is tried again, doubling from first to last."""
+LOOK = Duration(SECOND)
+"""From one look at our table to the next, while banned sources are heard."""
 
 
 class Enforcer:
@@ -53,7 +58,8 @@ class Enforcer:
         self._mono_ns = mono_ns
         self._wall_ns = wall_ns
         self._due: dict[Source, Change] = {}
-        self._held: set[Source] = set()  # what the kernel was made to hold
+        self._held: dict[Source, Scope] = {}  # what the kernel was made to hold
+        self._look_at = Instant(0)
         self._layout_due = False
         self._gone = False  # the table has to be made again, with all bans
         self._retry_in = RETRY_FIRST
@@ -62,8 +68,8 @@ class Enforcer:
         self._timer_at: Instant | None = None
 
     def now(self) -> Instant:
-        """Return the engine's time."""
-        return Instant(self._mono_ns())
+        """Return the engine's time, which a timer that fired a hair early has put ahead of the clock."""
+        return Instant(max(self._mono_ns(), self.engine.now))
 
     def wall(self) -> Wall:
         """Return the wall clock."""
@@ -72,11 +78,16 @@ class Enforcer:
     def start(self) -> None:
         """Make table, chain and sets, and take over the bans found there; FirewallError if the kernel will not."""
         self.firewall.setup(self.layout)
-        held = {key: Duration(int(left * SECOND)) for key, left in self.firewall.held().items()}
-        self._held = {source for source, _ in held}
+        held = {key: Duration(int(min(left * SECOND, LONGEST))) for key, left in self.firewall.held().items()}
+        self._held = dict(held.keys())
         self.engine.adopt(held, self.now())
         if held:
             log.info("adopt: held=%d bans of an earlier run, adopted=%d", len(held), len(self.engine.ledger))
+        self.settle()
+        for (source, scope), left in held.items():  # what somebody put there by hand: without an end, or in two sets
+            ban = self.engine.ledger.get(source)
+            if ban is not None and (left == LONGEST or ban.scope is not scope):
+                self._due[source] = Change(Op.ADD, ban)
         self.settle()
 
     def stop(self) -> None:
@@ -88,7 +99,9 @@ class Enforcer:
 
     def handle(self, events: list[SecurityEvent]) -> None:
         """Judge events that have just been read."""
-        self.engine.handle(events, self.now(), self.wall())
+        outcomes = self.engine.handle(events, self.now(), self.wall())
+        if Outcome.ALREADY_BANNED in outcomes and self.now() >= self._look_at:
+            self._look()
         self.settle()
 
     def settle(self) -> None:
@@ -103,12 +116,12 @@ class Enforcer:
                 self._due[source] = change
             elif source not in self._held:
                 pass  # a ban that never was in the kernel, and never reported, is over
-            elif op is Op.REMOVE:
-                self._due[source] = change
+            elif op is Op.REMOVE:  # from where it is: a stronger ban may not have got to the kernel yet
+                self._due[source] = Change(op, replace(change.ban, scope=self._held[source]))
             else:
-                self._held.discard(source)  # the kernel ends it by itself
+                del self._held[source]  # the kernel ends it by itself
                 self._report(change)
-        if (self._due or self._layout_due) and self._retry is None:
+        if (self._due or self._layout_due or self._gone) and self._retry is None:
             self._apply()
         self._arm()
 
@@ -134,9 +147,9 @@ class Enforcer:
         self.problem, self._retry_in = "", RETRY_FIRST
         for change in changes:
             if change.op is Op.ADD:
-                self._held.add(change.ban.source)
+                self._held[change.ban.source] = change.ban.scope
             else:
-                self._held.discard(change.ban.source)
+                self._held.pop(change.ban.source, None)
             self._report(change)
 
     def _bring(self) -> None:
@@ -149,9 +162,7 @@ class Enforcer:
                     self._layout_due = False
                 self.firewall.apply(list(self._due.values()), self.now())
             except TableGone as error:
-                log.warning("our table is gone (%s); making it again with %d bans", error, len(self.engine.ledger))
-                self.engine.tally.add("firewall.rebuilt")
-                self._gone = True
+                self._lose(error)
             else:
                 return
         self.firewall.setup(self.layout)
@@ -159,6 +170,22 @@ class Enforcer:
         lifted = [change for change in self._due.values() if change.op is Op.REMOVE]  # setup() keeps what is left
         self.firewall.apply([*lifted, *(Change(Op.ADD, ban) for ban in self.engine.ledger)], self.now())
         self._gone = False
+
+    def _look(self) -> None:
+        """Look whether our table is still there: somebody was heard whom it should keep out."""
+        self._look_at = Instant(self.now() + LOOK)
+        try:
+            self.firewall.dropped()
+        except TableGone as error:
+            if not self._gone:
+                self._lose(error)
+        except FirewallError:
+            log.debug("no look at our table", exc_info=True)  # the next change will show what is wrong
+
+    def _lose(self, error: TableGone) -> None:
+        log.warning("our table is gone (%s); making it again with %d bans", error, len(self.engine.ledger))
+        self.engine.tally.add("firewall.rebuilt")
+        self._gone = True
 
     def _fail(self, error: FirewallError) -> None:
         self.engine.tally.add("firewall.failed")
@@ -168,7 +195,7 @@ class Enforcer:
         now = self.now()
         for source in [source for source, change in self._due.items() if change.ban.until <= now]:
             if self._due.pop(source).op is Op.REMOVE:
-                self._held.discard(source)  # it has ended by itself
+                self._held.pop(source, None)  # it has ended by itself
         self._retry = self._loop.call_later(self._retry_in, self._try_again)
         self._retry_in = min(self._retry_in * 2, RETRY_LAST)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from guard.core.address import host, parse_source
 from guard.core.engine import Engine
+from guard.core.rule import Scope
 from guard.core.units import HOUR, MINUTE, SECOND, Duration
 from guard.daemon.enforcer import RETRY_LAST, Enforcer
 from guard.errors import FirewallError, TableGone
@@ -125,9 +127,13 @@ class House:
         self.enforcer.settle()
 
     @property
-    def held(self):
+    def elements(self):
         self.kernel._expire(self.loop.now)
-        return {source for source, _ in self.kernel.held()}
+        return set(self.kernel.held())
+
+    @property
+    def held(self):
+        return {source for source, _ in self.elements}
 
     @property
     def counts(self):
@@ -268,6 +274,16 @@ def test_a_timer_that_fires_early_does_not_spin(house):
     assert house.loop.waiting == []
 
 
+def test_a_timer_that_fires_early_is_no_clock_that_goes_back(house):
+    house.attack(ONE)
+    (timer,) = house.loop.waiting
+    timer.cancel()
+    house.loop.now = timer.at - 1_000
+    timer.callback(*timer.arguments)
+    house.attack(TWO)
+    assert house.counts["clock.backwards"] == 0
+
+
 def test_there_is_one_timer_for_all_bans(house):
     for number in range(500):
         house.attack(host(bytes((203, 0, number >> 8, number & 0xFF))))
@@ -304,6 +320,36 @@ def test_what_a_damaged_table_still_holds_is_lifted_when_it_is_made_again(house)
     house.kernel.flush(bans=False)
     house.unban(ONE)
     assert house.held == {TWO}
+
+
+def test_a_lost_table_is_noticed_when_somebody_banned_is_heard_again(house, said):
+    house.attack(ONE, TWO)
+    said()
+    house.kernel.flush()
+    house.loop.advance(MINUTE)
+    house.attack(ONE)
+    assert house.held == {ONE, TWO}
+    assert said() == []  # neither of them is a new ban
+    assert house.counts["firewall.rebuilt"] == 1
+
+
+def test_who_is_banned_and_heard_does_not_make_us_look_all_the_time(house, monkeypatch):
+    looks = []
+    monkeypatch.setattr(house.kernel, "dropped", lambda: looks.append(house.loop.now))
+    for _ in range(30):
+        house.attack(ONE)
+        house.loop.advance(SECOND // 10)
+    assert len(looks) == 3
+
+
+def test_what_was_to_be_banned_harder_is_lifted_where_the_kernel_has_it(house):
+    house.attack(ONE)
+    house.kernel.refuses = 3
+    assert house.engine.ban(ONE, HOUR, house.loop.now)  # all ports: the kernel has the SIP ports alone
+    house.enforcer.settle()
+    house.unban(ONE)
+    house.loop.advance(MINUTE)
+    assert house.held == set()
 
 
 def test_a_table_lost_while_the_kernel_refused_comes_back_with_all_bans(house):
@@ -395,6 +441,21 @@ def test_an_adopted_ban_can_be_lifted_and_expires_like_any_other(house, said):
     assert said() == ["unban 198.51.100.1/32 rule=adopted", "expire 198.51.100.2/32 rule=adopted strike=1"]
 
 
+@pytest.mark.parametrize(
+    "found", [{Scope.ALL: inf}, {Scope.ALL: 60.0, Scope.SIP: 600.0}, {Scope.SIP: inf, Scope.ALL: 9.0}]
+)
+def test_what_somebody_put_into_our_sets_by_hand_is_a_ban_with_an_end_in_one_set(house, monkeypatch, found):
+    monkeypatch.setattr(house.kernel, "held", lambda: {(ONE, scope): left for scope, left in found.items()})
+    house.kernel._ends = {
+        (ONE, scope): house.loop.now + (HOUR if left == inf else round(left * SECOND)) for scope, left in found.items()
+    }
+    house.enforcer.start()
+    ban = house.engine.ledger.get(ONE)
+    assert house.kernel._ends == {(ONE, ban.scope): ban.until}
+    house.unban(ONE)
+    assert house.kernel._ends == {}
+
+
 def test_who_is_allowed_by_now_is_let_in_at_the_start(house):
     house.attack(ONE, TWO)
     restarted(house, allow=[ONE])
@@ -412,6 +473,7 @@ def test_after_stop_no_timer_is_left(house):
 
 STEPS = st.one_of(
     st.tuples(st.just("attack"), st.lists(st.integers(1, 6), min_size=1, max_size=4)),
+    st.tuples(st.just("ban"), st.integers(1, 6)),
     st.tuples(st.just("unban"), st.integers(1, 6)),
     st.tuples(st.just("allow"), st.integers(1, 6)),
     st.tuples(st.just("disallow"), st.integers(1, 6)),
@@ -431,6 +493,9 @@ def test_whatever_happens_the_kernel_holds_the_ledger_when_it_takes_changes_agai
             house.attack(*[host(bytes((198, 51, 100, number))) for number in value])
         elif step == "unban" and house.engine.ledger.get(source):
             house.unban(source)
+        elif step == "ban" and not house.engine.allow.touches(source):
+            house.engine.ban(source, Duration(2 * MINUTE), house.loop.now)  # all ports, where an attack closes some
+            house.enforcer.settle()
         elif step == "allow":
             house.enforcer.allow({source}, set())
         elif step == "disallow":
@@ -442,10 +507,12 @@ def test_whatever_happens_the_kernel_holds_the_ledger_when_it_takes_changes_agai
         elif step == "wait":
             house.loop.advance(Duration(value * SECOND))
         if not house.enforcer.problem and house.kernel.table:
-            assert house.held == {ban.source for ban in house.engine.ledger}
+            assert house.elements == {(ban.source, ban.scope) for ban in house.engine.ledger}
     house.kernel.refuses = 0
     house.loop.advance(MINUTE)
     house.enforcer.allow({THREE}, set())  # any change finds a lost table
     assert house.enforcer.problem == ""
-    assert house.held == {ban.source for ban in house.engine.ledger} == house.enforcer._held
+    assert (
+        house.elements == {(ban.source, ban.scope) for ban in house.engine.ledger} == set(house.enforcer._held.items())
+    )
     assert house.enforcer._due == {}
