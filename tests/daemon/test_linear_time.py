@@ -46,8 +46,8 @@ def cost(read, size):
 
 
 def assert_linear(read, size):
-    """A quadratic reader takes 16 times as long; the millisecond is for what does not grow."""
-    assert cost(read, 4 * size) < 8 * cost(read, size) + 0.001
+    """A quadratic reader takes 16 times as long, and 3 ms are for fresh memory: a page fault each 4 KiB."""
+    assert cost(read, 4 * size) < 8 * cost(read, size) + 0.003
 
 
 @pytest.mark.parametrize("name", HOSTILE)
