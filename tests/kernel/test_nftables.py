@@ -301,10 +301,17 @@ def test_a_small_send_buffer_means_smaller_transactions(firewall, monkeypatch):
 
 
 def test_root_of_a_user_namespace_can_use_it(place):
+    own_user = ("unshare", "--user", "--map-root-user", "--net")
+    try:
+        place.run(*own_user, "true")
+    except AssertionError as refused:  # no fault of ours, and no kernel test: script/test counts it as skipped
+        pytest.xfail(
+            f"no user namespaces here, as in a chroot and in most containers ({str(refused).splitlines()[-1]})"
+        )
     said = _child(
         place,
         "firewall.setup(Layout()); firewall.apply(bans(25_000), 0)\nprint(len(firewall.held())); firewall.close()\n",
-        *("unshare", "--user", "--map-root-user", "--net"),
+        *own_user,
     )
     assert said.split() == ["25000"]
 
