@@ -100,9 +100,10 @@ def widen(source: Source, length: int) -> Source:
 def site(host: Source, lengths: Mapping[int, int] = SITE_LENGTH) -> Source:
     """Return what counts as one source around a host; `lengths` is a prefix length for each family.
 
-    Neighbours on the link are all in fe80::/64 and told apart: a ban of that would cut off the whole link.
+    Neighbours on the link are all in fe80::/64 and told apart: a ban of that would cut off the whole link. So are the
+    senders behind a translator, whose /64 is all of IPv4.
     """
-    if host[0] == 6 and host[2] == 0xFE and host[3] & 0xC0 == 0x80:
+    if host[0] == 6 and ((host[2] == 0xFE and host[3] & 0xC0 == 0x80) or host.startswith(_TRANSLATED)):
         return host
     return widen(host, lengths[host[0]])
 
@@ -145,5 +146,7 @@ def show_address(source: Source) -> str:
     return str(ipaddress.ip_address(source[2:]))
 
 
+_TRANSLATED = (bytes.fromhex("06800064ff9b") + bytes(8), bytes.fromhex("06800064ff9b0001"))
+"""How hosts in 64:ff9b::/96 (RFC 6052) and 64:ff9b:1::/48 (RFC 8215) begin."""
 _SPECIAL_FIRST = frozenset((0, 127, *range(224, 256)))
 _SPECIAL = tuple(parse_source(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8"))

@@ -130,7 +130,7 @@ class Engine:
         strike = self.ledger.strike(source, Evidence.PROVEN, MAX_AGE, now)
         ban = Ban(
             source=source, rule=MANUAL, since=now, until=Instant(now + length), scope=scope,
-            strike=strike, events=self._events_of(source), reason=reason, origin=MANUAL,
+            strike=strike, events=self._events_of(source, source), reason=reason, origin=MANUAL,
         )  # fmt: skip
         return self._record(self.ledger.add(ban))
 
@@ -270,7 +270,7 @@ class Engine:
             span = min(span, UNPROVEN_MAX)
         ban = Ban(
             source=source, rule=rule.name, since=now, until=Instant(now + span), scope=scope, evidence=evidence,
-            strike=strike, offences=total, events=self._events_of(source), reason=rule.name,
+            strike=strike, offences=total, events=self._events_of(source, event.source), reason=rule.name,
         )  # fmt: skip
         changes = ledger.add(ban)
         if not track.observes:
@@ -279,11 +279,13 @@ class Engine:
         self._changes.append(Change(Op.OBSERVE, ban))
         return True
 
-    def _events_of(self, source: Source) -> int:
+    def _events_of(self, source: Source, host: Source) -> int:
+        """Tell how many events of a source were read, `host` being the one of it that is known best."""
         if source[1] >= SITE_LENGTH[source[0]]:
-            known = self._known.get(source)
+            known = self._known.get(host)
             return known.site.events if known else 0
-        return sum(known.events for _, known in self._known.items() if covers(source, known.source))
+        sites = {id(known.site): known.site for _, known in self._known.items() if covers(source, known.source)}
+        return sum(known.events for known in sites.values())
 
     def _record(self, changes: list[Change]) -> bool:
         """Queue changes and count them; True if one of them adds or removes."""

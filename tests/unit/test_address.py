@@ -19,6 +19,7 @@ from guard.core.address import (
     parse_source,
     show,
     show_short,
+    site,
     widen,
 )
 from guard.errors import AddressError
@@ -84,6 +85,22 @@ def test_covering_is_what_ipaddress_says(one, other, one_length, other_length):
     same = one.version == other.version
     assert covers(sources[0], sources[1]) == (same and networks[1].subnet_of(networks[0]))
     assert overlap(sources[0], sources[1]) == (same and networks[0].overlaps(networks[1]))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("198.51.100.7", "198.51.100.7/32"),
+        ("2001:db8::7", "2001:db8::/64"),
+        ("fe80::7", "fe80::7/128"),  # or one neighbour's ban would be everybody's
+        ("64:ff9b::198.51.100.7", "64:ff9b::c633:6407/128"),  # IPv4 behind a translator: all of it in one /64
+        ("64:ff9b:1:fffe::198.51.100.7", "64:ff9b:1:fffe::c633:6407/128"),
+        ("64:ff9b:2::7", "64:ff9b:2::/64"),
+    ],
+)
+def test_one_source_is_a_site_and_never_more_than_one_partys(text, expected):
+    assert show(site(parse_host(text))) == expected
+    assert covers(site(parse_host(text), {4: 24, 6: 48}), parse_host(text))
 
 
 @given(addresses, st.integers(0, 128))

@@ -49,6 +49,16 @@ def test_a_ban_states_all_events_of_its_source_that_were_read_before():
     assert bans(guard)[0].events == 4
 
 
+def test_a_flood_of_others_does_not_make_a_ban_forget_the_events_of_its_source(monkeypatch):
+    monkeypatch.setattr("guard.core.engine.KNOWN_LIMIT", 20)
+    guard, phone = engine(rule(prefix={4: 32, 6: 48}), rule("site")), "2001:db8:1:2::3"
+    for flood in range(5):
+        crowd = [f"198.51.100.{flood * 40 + last}" for last in range(12)]
+        feed(guard, event(phone, at=T, kind=Kind.CHALLENGE_SENT), *[event(one, at=T) for one in crowd])
+    feed(guard, *[event(phone, at=T)] * 3)
+    assert bans(guard)[0].events == 8
+
+
 def test_outcomes_sum_to_events():
     guard = engine(allow=[parse_source("192.0.2.0/24")])
     feed(guard, event(at=T), event(at=T, source="192.0.2.1"), event(at=T, source="127.0.0.1"),
