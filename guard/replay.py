@@ -11,6 +11,7 @@ import heapq
 import lzma
 import re
 import time
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -218,6 +219,6 @@ def _open(path: Path) -> Iterator[tuple[BinaryIO | gzip.GzipFile | lzma.LZMAFile
                     yield unpacked_xz, raw.tell
             else:
                 yield raw, raw.tell
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CaptureError(f"{path}: cannot be read: {reason}") from error

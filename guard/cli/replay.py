@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard.cli.options import add_command, read_config
-from guard.cli.output import Output
+from guard.cli.output import Output, note
 from guard.cli.rules import count
 from guard.cli.table import as_text, source, span, text, time
 
@@ -60,6 +60,8 @@ def _replay(options: Namespace) -> int:
     ruleset = load_rules(folders)
     from guard.replay import replay
 
+    for name, place in config.allow_names:
+        note(f"{place}: {name} is not looked up in a replay; its addresses count as not allowed")
     progress = _Progress() if sys.stderr.isatty() else None
     allow, ports = [entry.source for entry in config.allow], config.firewall.sip_ports
     try:

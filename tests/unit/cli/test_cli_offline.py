@@ -384,6 +384,16 @@ def test_a_replay_is_a_summary_and_a_table_of_bans(capsys, replayed, config):
     assert replayed == [([Path("a.ami"), Path("b.log")], ["one", "own"], ["192.0.2.0/24"])]
 
 
+def test_a_replay_says_which_names_it_does_not_look_up(capsys, replayed, tmp_path):
+    path = tmp_path / "named.yaml"
+    path.write_text("allow:\n  - sip.example\n")
+    _, out, err = run(capsys, "replay", "-o", "json", "--config", str(path), "a.ami")
+    assert json.loads(out) == REPORT
+    assert (
+        err == f"astguard: {path}:2:5: sip.example is not looked up in a replay; its addresses count as not allowed\n"
+    )
+
+
 def test_a_replay_as_json_keeps_the_contract(capsys, replayed, config):
     code, out, err = run(capsys, "replay", "-o", "json", "--config", config, "a.ami")
     assert (code, json.loads(out), err) == (0, REPORT, "")
