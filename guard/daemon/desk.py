@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from guard.settings.rulefile import RuleSet
 
 
+LAG_WARNED = 30_000
+"""Milliseconds of lag that are warned of: the shortest stock window is two minutes."""
+
+
 class Desk:
     """Implements guard.api.control.Desk. Whatever it changes is in the kernel before it answers, or it says so."""
 
@@ -72,6 +76,9 @@ class Desk:
     def _warnings(self) -> Iterable[dict[str, str]]:
         if self._link.problem:
             yield {"text": f"link: {self._link.problem}", "remedy": "attacks are not seen until this is mended"}
+        if self._link.lag_ms > LAG_WARNED:
+            text = f"link: events are {self._link.lag_ms // 1000} s old when they are read, too old for short windows"
+            yield {"text": text, "remedy": "set the clocks of this host and of Asterisk's; a backlog passes by itself"}
         if self._enforcer.problem:
             yield {"text": f"firewall: {self._enforcer.problem}", "remedy": "bans are tried again every few seconds"}
         for name in self._names.unknown():

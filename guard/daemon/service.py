@@ -22,7 +22,7 @@ from guard.errors import ConfigError
 from guard.firewall import Layout
 from guard.firewall.choice import choose
 from guard.sensors.amilink import AmiLink, Endpoint
-from guard.sensors.names import REFRESH, Names, own_addresses
+from guard.sensors.names import Names, watch_own
 from guard.wire.statsd import Meters
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Service:
         tasks: list[asyncio.Task[None]] = []
         try:
             self._enforcer.start()
-            jobs: list[Coroutine[None, None, None]] = [self._link.run(), self._names.run(), self._watch_own()]
+            jobs: list[Coroutine[None, None, None]] = [self._link.run(), self._names.run(), watch_own(self._allow_own)]
             if self._config.statsd is not None:
                 jobs.append(self._meter())
             tasks = [asyncio.create_task(_guarded(job)) for job in jobs]
@@ -103,10 +103,8 @@ class Service:
         if added or gone:
             self._enforcer.allow(added, gone)
 
-    async def _watch_own(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH)
-            self._allow(OWN, await own_addresses())
+    def _allow_own(self, found: frozenset[Source]) -> None:
+        self._allow(OWN, found)
 
     async def _meter(self) -> None:
         statsd = self._config.statsd

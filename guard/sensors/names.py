@@ -27,6 +27,22 @@ async def own_addresses() -> frozenset[Source]:
     return await asyncio.to_thread(_own_addresses)
 
 
+async def watch_own(on_change: Callable[[frozenset[Source]], None]) -> None:
+    """Tell this host's addresses every REFRESH seconds, until cancelled; if they cannot be read, the last ones stay."""
+    failing = False
+    while True:
+        await asyncio.sleep(REFRESH)
+        try:
+            found = await own_addresses()
+        except Exception as error:  # noqa: BLE001 - pyroute2's errors are of no common kind, and the next try may do
+            if not failing:
+                log.warning("this host's own addresses cannot be read (%s); the last ones stay allowed", error)
+            failing = True
+        else:
+            failing = False
+            on_change(found)
+
+
 def _own_addresses() -> frozenset[Source]:
     # In a thread: pyroute2 0.9 runs an event loop of its own inside every call.
     from pyroute2 import IPRoute  # noqa: PLC0415 - heavy, and only the daemon needs it

@@ -45,6 +45,14 @@ def test_a_name_on_the_allowlist_without_an_address_is_warned_of(desk, names):
     assert desk.status()["warnings"] == []
 
 
+def test_events_too_old_to_count_are_warned_of(desk):
+    """With clocks three minutes apart no rule of two minutes ever sees an offence."""
+    desk._link.lag_ms = 180_000
+    (warning,) = desk.status()["warnings"]
+    assert warning["text"] == "link: events are 180 s old when they are read, too old for short windows"
+    assert "clocks" in warning["remedy"]
+
+
 @pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
 def test_a_command_may_not_allow_everybody_either(desk, everybody):
     banned = parse_source("198.51.100.7")

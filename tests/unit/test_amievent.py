@@ -181,6 +181,14 @@ def test_without_our_own_login_the_first_clean_event_shows_the_framing():
     assert reader.own_login is False
 
 
+def test_a_forger_cannot_have_us_compile_an_endless_system_name(monkeypatch):
+    compiled, real = [], amievent.grammar
+    monkeypatch.setattr(amievent, "grammar", lambda framing: compiled.append(framing) or real(framing))
+    reader = EventReader("astguard")
+    reader.read([failure("a", f"SystemName: {'x-' * 1_000}\r\n"), failure("b", f"SystemName: {'x' * 64}\r\n")])
+    assert [len(framing.system) for framing in compiled] == [64]
+
+
 def test_foreign_blocks_alone_never_choose_the_framing():
     reader = EventReader("astguard")
     assert reader.read([FOREIGN] * (EARLY_LIMIT + 5)) == []

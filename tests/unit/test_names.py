@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
+
 from guard.core.address import parse_host
-from guard.sensors.names import RECORDS_LIMIT, Names, own_addresses
+from guard.sensors.names import RECORDS_LIMIT, Names, own_addresses, watch_own
 
 
 def refresh(monkeypatch, names, *answers):
@@ -46,6 +48,26 @@ def test_new_addresses_of_a_name_are_told_once(monkeypatch):
         ("office.example", hosts("192.0.2.2", "2001:db8::2")),
     ]
     assert watched.known["office.example"] == hosts("192.0.2.2", "2001:db8::2")
+
+
+def test_own_addresses_are_read_again_after_the_kernel_once_refused(monkeypatch, caplog):
+    answers = [OSError("no buffer space"), OSError("no buffer space"), hosts("192.0.2.1"), asyncio.CancelledError()]
+    told = []
+
+    async def own():
+        answer = answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("guard.sensors.names.own_addresses", own)
+    monkeypatch.setattr("guard.sensors.names.REFRESH", 0)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(watch_own(told.append))
+    assert told == [hosts("192.0.2.1")]
+    assert [record.getMessage() for record in caplog.records] == [
+        "this host's own addresses cannot be read (no buffer space); the last ones stay allowed"
+    ]
 
 
 def test_the_last_good_answer_stays_when_the_resolver_fails(monkeypatch):
