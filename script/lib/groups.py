@@ -195,7 +195,8 @@ def left_out(rows: list[Row], *, full: bool) -> set[str]:
             reasons.setdefault(row.note, []).append(f"{row.group.name} ({row.libraries})")
     said = {f"{reason}: {', '.join(names)}" for reason, names in reasons.items()}
     for row in rows:
-        said |= {f"skipped in {row.group.name} ({row.libraries}), {n} times: {why}" for why, n in row.reasons.items()}
+        where = f"{row.group.name} ({row.libraries})"
+        said |= {f"skipped in {where}, {n} test{'s' * (n > 1)}: {why}" for why, n in row.reasons.items()}
     return said if full else said | {"the long forms: script/test --full"}
 
 
