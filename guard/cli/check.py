@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _check(options: Namespace) -> int:
-    from guard.settings.config import Config
+    from guard.settings.config import Config, rules_of
     from guard.settings.rulefile import RuleSet, load_rules
 
     path = options.config or common.DEFAULT_CONFIG
@@ -36,17 +36,20 @@ def _check(options: Namespace) -> int:
     mistakes: list[str] = []
     try:
         config = read_config(options, needed=True)
+        folders = config.rules
     except ConfigError as error:
-        mistakes += error.mistakes  # and where the rules are is not known
-    else:
-        try:
-            ruleset = load_rules(config.rules)
-        except ConfigError as error:
-            mistakes += error.mistakes
-        try:
+        mistakes += error.mistakes
+        folders = rules_of(path)
+    wrong = bool(mistakes)
+    try:
+        ruleset = load_rules(folders)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    try:
+        if not wrong:
             config.ami.read_secret()
-        except ConfigError as error:
-            mistakes += error.mistakes
+    except ConfigError as error:
+        mistakes += error.mistakes
     output = Output(options)
     if output.as_json:
         numbers = {"rules": len(ruleset.rules), "off": len(ruleset.off), "allow": _allowed(config)}

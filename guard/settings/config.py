@@ -127,6 +127,19 @@ def parse_config(data: bytes, path: Path = DEFAULT_PATH) -> Config:
     return config
 
 
+def rules_of(path: Path) -> tuple[Folder, ...]:
+    """Return the folders of rules of a file whatever else is wrong in it; none where that makes them unknown."""
+    mistakes = Mistakes()
+    node = read(path, mistakes)
+    if node is None or len(mistakes):
+        return ()
+    table = Table(node, mistakes, _KEYS)
+    named = tuple(Folder(*folder) for folder in table.many("rules", _path_in(path.parent)))
+    if "rules" not in table:
+        return Config().rules
+    return named if table.sound("rules") else ()
+
+
 def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
     table = Table(node or Mapping(Place(str(path))), mistakes, _KEYS)
     usual = Config()

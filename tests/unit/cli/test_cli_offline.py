@@ -325,6 +325,21 @@ def test_check_names_the_mistakes_of_rules_and_secret_together(capsys, config, r
     )
 
 
+def test_check_reads_the_rules_of_a_configuration_with_mistakes_too(capsys, config, rules):
+    _, local = rules
+    (local / "own.yaml").write_text("threshold: 0\n")
+    good = config.read_text()
+    config.write_text(good.replace("observe", "obsrve"))
+    code, _, err = run(capsys, "check", "--config", config)
+    assert code == 78
+    assert err.startswith(f"astguard: {config}:1:7: 'obsrve' is not a mode; did you mean 'observe'?\n")
+    assert f"{local}/own.yaml:1:12: '0' is not a whole number" in err
+    for unknown in (good.replace("[stock, local]", "{stock: local}"), "mode: [\n", good.replace("rules:", "rule:")):
+        config.write_text(unknown)
+        code, _, err = run(capsys, "check", "--config", config)
+        assert (code, "own.yaml" in err) == (78, False)  # where the rules are is not known
+
+
 def test_check_without_a_configuration_says_what_to_do(capsys, tmp_path):
     code, out, err = run(capsys, "check")
     assert (code, out) == (78, "")
