@@ -13,12 +13,12 @@ import re
 import time
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from guard.core.ban import Op
-from guard.core.engine import Engine
+from guard.core.engine import MAX_AGE, Engine
 from guard.core.rule import SIP_PORTS, Mode
 from guard.core.units import Instant, Wall
 from guard.errors import CaptureError
@@ -124,17 +124,19 @@ def replay(
     recordings = _Recordings(files, progress)
     bans: list[Ban] = []
     batch: list[SecurityEvent] = []
-    now = Instant(0)
+    now, wall = Instant(0), Wall(0)  # they part where the recorded clock was set back
 
     def judge() -> None:
-        engine.handle(batch, now, Wall(now))
-        bans.extend(change.ban for change in engine.take_changes() if change.op is Op.ADD)
+        engine.handle(batch, now, wall)
+        made = [change.ban for change in engine.take_changes() if change.op is Op.ADD]
+        ahead = now - wall
+        bans.extend(replace(ban, since=Instant(ban.since - ahead), until=Instant(ban.until - ahead)) for ban in made)
         batch.clear()
 
     for event in recordings.events():
-        if event.at > now:
+        if not wall - MAX_AGE <= event.at <= wall:
             judge()
-            now = Instant(event.at)
+            now, wall = Instant(now + max(event.at - wall, 0)), event.at
         batch.append(event)
     judge()
     counts = engine.tally.counts

@@ -244,7 +244,7 @@ class Engine:
 
     def _offend(self, track: Track, event: SecurityEvent, at: Instant, now: Instant) -> bool:
         """Count an offence; True if the source is banned under this rule, or would be if the rule did not observe."""
-        if track.observes and self.shadow.covering(event.source):
+        if track.observes and (held := self.shadow.covering(event.source)) and self._closes(held.scope, event):
             return True
         source = site(event.source, track.rule.prefix)
         tripped = track.count(event, source, at, now)

@@ -23,7 +23,7 @@ NAMES = {
     "outcome.already_banned": "events of sources while banned",
     "tampered": "blocks on the AMI socket that broke the grammar, or stood beside one that did",
     "foreign": "whole blocks of another AMI class",
-    "replies": "answers of Asterisk to our own actions",
+    "replies": "answers on the AMI socket to none of our actions",
     "bans.added": "bans",
     "bans.removed": "bans lifted before their time",
     "bans.expired": "bans that ended on time",

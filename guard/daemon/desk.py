@@ -42,7 +42,8 @@ class Desk:
         self._started = enforcer.now()
 
     def status(self) -> dict[str, object]:
-        """Tell how it goes."""
+        """Tell how it goes, after a look whether the table is still there."""
+        self._enforcer.check()
         engine, link = self._engine, self._link
         try:
             dropped = {scope.value: packets for scope, (packets, _) in self._enforcer.firewall.dropped().items()}

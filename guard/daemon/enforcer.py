@@ -101,7 +101,12 @@ class Enforcer:
         """Judge events that have just been read."""
         outcomes = self.engine.handle(events, self.now(), self.wall())
         if Outcome.ALREADY_BANNED in outcomes and self.now() >= self._look_at:
-            self._look()
+            self._look()  # somebody was heard whom our table should keep out
+        self.settle()
+
+    def check(self) -> None:
+        """Look whether our table is still there, and make it again if it is not."""
+        self._look()
         self.settle()
 
     def settle(self) -> None:
@@ -172,7 +177,7 @@ class Enforcer:
         self._gone = False
 
     def _look(self) -> None:
-        """Look whether our table is still there: somebody was heard whom it should keep out."""
+        """Look whether our table is still there."""
         self._look_at = Instant(self.now() + LOOK)
         try:
             self.firewall.dropped()

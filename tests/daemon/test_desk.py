@@ -12,7 +12,7 @@ from guard.core.units import HOUR
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.permits import Permits
-from guard.errors import ControlError, NotFound
+from guard.errors import ControlError, NotFound, TableGone
 from guard.firewall import Layout
 from guard.firewall.memory import Memory
 from guard.sensors.names import Names
@@ -51,6 +51,21 @@ def test_events_too_old_to_count_are_warned_of(desk):
     (warning,) = desk.status()["warnings"]
     assert warning["text"] == "link: events are 180 s old when they are read, too old for short windows"
     assert "clocks" in warning["remedy"]
+
+
+def test_who_asks_for_the_status_has_a_lost_table_made_again(desk, monkeypatch):
+    kernel, banned = desk._enforcer.firewall, parse_source("198.51.100.7")
+    desk.add_ban(banned, HOUR, "")
+    dropped = kernel.dropped
+
+    def gone():
+        monkeypatch.setattr(kernel, "dropped", dropped)
+        kernel._ends.clear()
+        raise TableGone("table inet astguard is gone")
+
+    monkeypatch.setattr(kernel, "dropped", gone)
+    assert desk.status()["warnings"] == []
+    assert [source for source, _ in kernel.held()] == [banned]
 
 
 @pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])

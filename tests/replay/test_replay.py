@@ -96,6 +96,17 @@ def test_progress_counts_the_bytes_of_the_files_themselves():
     assert told[-1] == (ATTACK.stat().st_size,) * 2
 
 
+@pytest.mark.parametrize("year", [b"1970", b"2099"])
+def test_a_clock_that_was_wrong_for_a_moment_hides_no_attack(tmp_path, year):
+    """The daemon's own clock goes on meanwhile, and it bans."""
+    head, events = ATTACK.read_bytes().split(b"\r\n\r\n", 1)
+    first = events.split(b"\r\n\r\n")[0]
+    path = tmp_path / "wrong.ami"
+    path.write_bytes(b"\r\n\r\n".join((head, first.replace(b"EventTV: 2026", b"EventTV: " + year), events)))
+    (ban,) = replay([path], [RULE]).as_json()["bans"]
+    assert (ban["at"], ban["until"]) == ("2026-11-22T13:36:17.718Z", "2026-11-22T13:46:17.718Z")
+
+
 def test_time_is_the_recordings(tmp_path):
     """Twenty offences an hour apart stay below a window of two minutes."""
     slow = ATTACK.read_bytes().decode().split("EventTV: 2026-11-22T13:")

@@ -204,6 +204,16 @@ def test_a_ban_of_the_sip_ports_is_no_shield_where_it_does_not_reach(elsewhere):
     assert [ban.scope for ban in bans(guard)] == [Scope.SIP, Scope.ALL]
 
 
+def test_what_observes_foresees_what_enforcing_would_do():
+    stream = [event(at=T)] * 5 + [event(at=T, transport=Transport.WSS)] * 5
+    said = []
+    for mode in Mode:
+        guard = engine(mode=mode)
+        feed(guard, *stream)
+        said.append([(change.ban.scope, change.ban.evidence, change.ban.strike) for change in guard.take_changes()])
+    assert said[0] == said[1] == [(Scope.SIP, Evidence.UNPROVEN, 1), (Scope.ALL, Evidence.PROVEN, 1)]
+
+
 def test_the_configured_sip_ports_are_the_closed_ones():
     guard = engine(sip_ports=[5071])
     feed(guard, *[event(at=T)] * 3)
