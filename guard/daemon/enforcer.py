@@ -8,6 +8,7 @@ outgrows them, however long the kernel refuses. Every change can be applied twic
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -144,13 +145,29 @@ class Enforcer:
         try:
             self._bring()
         except FirewallError as error:
+            if not (self._gone or self._layout_due):
+                self._bring_by_set()
             self._fail(error)
             return
         if self.problem:
             log.info("the kernel takes our changes again")
-        changes, self._due = list(self._due.values()), {}
         self.problem, self._retry_in = "", RETRY_FIRST
+        self._settled(list(self._due.values()))
+
+    def _bring_by_set(self) -> None:
+        """Bring what is due set by set: one full set fails the batch of all, and may not disarm the others."""
+        sets: dict[tuple[Scope, bytes], list[Change]] = {}
+        for change in self._due.values():
+            sets.setdefault((change.ban.scope, change.ban.source[:2]), []).append(change)
+        for changes in sets.values() if len(sets) > 1 else ():
+            with suppress(FirewallError):
+                self.firewall.apply(changes, self.now())
+                self._settled(changes)
+
+    def _settled(self, changes: list[Change]) -> None:
+        """Note and report what is true in the kernel now."""
         for change in changes:
+            del self._due[change.ban.source]
             if change.op is Op.ADD:
                 self._held[change.ban.source] = change.ban.scope
             else:

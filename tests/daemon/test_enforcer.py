@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guard.core.address import host, parse_source
+from guard.core.address import host, parse_host, parse_source
 from guard.core.engine import Engine
 from guard.core.rule import Scope
 from guard.core.units import HOUR, MINUTE, SECOND, Duration
@@ -205,6 +205,27 @@ def test_tries_are_spaced_out_and_go_on_for_ever(house):
     assert 20 < failed < 40
     house.loop.advance(5 * MINUTE)
     assert house.counts["firewall.failed"] - failed == 5 * 60 / RETRY_LAST
+
+
+def test_a_full_set_does_not_keep_the_others_from_taking_bans(house, said, monkeypatch):
+    take = Kernel.apply
+
+    def apply(kernel, changes, now):
+        if any(change.ban.source[0] == 4 for change in changes):
+            raise FirewallError("set sip4_32 is full")
+        take(kernel, changes, now)
+
+    monkeypatch.setattr(Kernel, "apply", apply)
+    house.attack(ONE)
+    site = parse_source("2001:db8:1::/64")
+    house.attack(parse_host("2001:db8:1::7"))
+    house.loop.advance(SECOND)
+    assert house.held == {site}
+    assert "sip4_32 is full" in house.enforcer.problem
+    monkeypatch.undo()
+    house.loop.advance(MINUTE)
+    assert house.held == {ONE, site}
+    assert len(said("ban")) == 2
 
 
 def test_an_attack_does_not_make_the_tries_more(house):
