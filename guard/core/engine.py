@@ -13,14 +13,14 @@ and daemon agree. A ban starts now.
 from __future__ import annotations
 
 from collections import Counter
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from guard.core.address import SITE_LENGTH, covers, is_special, site, widen
+from guard.core.address import is_special, site, widen
 from guard.core.ban import Ban, Change, Op
 from guard.core.event import FAILURES, WEB, Service
-from guard.core.generations import Generations
+from guard.core.hosts import Hosts
 from guard.core.ledger import CAPACITY, Ledger
+from guard.core.outcome import Outcome
 from guard.core.rule import SIP_PORTS, Evidence, Mode, Scope
 from guard.core.sourceset import SourceSet
 from guard.core.tally import Tally
@@ -38,41 +38,9 @@ MAX_AGE = HOUR
 """An event is never taken to be older than this, whatever the two clocks say."""
 UNPROVEN_MAX = HOUR
 """The longest ban on unproven evidence: whoever was framed is back soon."""
-KNOWN_LIMIT = 131_072
-"""Hosts of which something is remembered between events: some 300 bytes each, 40 MB when a spoofed flood fills it."""
 
 MANUAL = "manual"
 ADOPTED = "adopted"
-
-
-class Outcome(StrEnum):
-    """The engine's one answer to an event."""
-
-    SPECIAL = "special"
-    ALLOWED = "allowed"
-    UNMATCHED = "unmatched"
-    COUNTED = "counted"
-    OBSERVED = "observed"
-    BANNED = "banned"
-    ALREADY_BANNED = "already_banned"
-
-
-class _Known:
-    """What is remembered of a host, or of its site: so that most events cost one look-up.
-
-    `events` is counted where `site` points to: the host itself, or the record of its /64. `standing` and `cover` (the
-    strongest ban around the host) hold as long as `version` is the engine's.
-    """
-
-    __slots__ = ("cover", "events", "site", "source", "standing", "version")
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.site = self
-        self.events = 0
-        self.version = -1
-        self.standing = Outcome.UNMATCHED
-        self.cover: Ban | None = None
 
 
 class Engine:
@@ -95,7 +63,7 @@ class Engine:
         self.shadow = Ledger(capacity)  # what observing rules would have banned
         self.now = Instant(0)
         self._changes: list[Change] = []
-        self._known: Generations[Source, _Known] = Generations(KNOWN_LIMIT)
+        self._hosts = Hosts(self.ledger, self.allow)
         self.rules = tuple(rules)
         self._tracks: dict[tuple[Service, Kind], list[Track]] = {}
         self._all_tracks = [Track(rule, mode) for rule in self.rules]
@@ -130,7 +98,7 @@ class Engine:
         strike = self.ledger.strike(source, Evidence.PROVEN, MAX_AGE, now)
         ban = Ban(
             source=source, rule=MANUAL, since=now, until=Instant(now + length), scope=scope,
-            strike=strike, events=self._events_of(source, source), reason=reason, origin=MANUAL,
+            strike=strike, events=self._hosts.events_of(source, source), reason=reason, origin=MANUAL,
         )  # fmt: skip
         return self._record(self.ledger.add(ban))
 
@@ -193,13 +161,10 @@ class Engine:
         return now
 
     def _judge(self, event: SecurityEvent, at: Instant, now: Instant) -> Outcome:
-        known = self._known.touch(event.source) or self._meet(event.source)
-        known.site.events += 1
-        if known.version != self.ledger.version + self.allow.version:
-            self._look_up(known)
-        if known.standing is not Outcome.UNMATCHED:
-            return known.standing
-        if known.cover is not None and self._closes(known.cover.scope, event):
+        host = self._hosts.meet(event.source)
+        if host.exempt is not None:
+            return host.exempt
+        if host.cover is not None and self._closes(host.cover.scope, event):
             return Outcome.ALREADY_BANNED
         outcome = Outcome.UNMATCHED
         for track in self._tracks.get((event.service, event.kind), ()):
@@ -212,25 +177,6 @@ class Engine:
             elif outcome is Outcome.UNMATCHED:
                 outcome = Outcome.COUNTED
         return outcome
-
-    def _meet(self, host: Source) -> _Known:
-        known = _Known(host)
-        around = site(host)
-        if around != host:
-            known.site = self._known.touch(around) or _Known(around)
-            self._known.put(around, known.site)
-        self._known.put(host, known)
-        return known
-
-    def _look_up(self, known: _Known) -> None:
-        host = known.source
-        known.standing = Outcome.UNMATCHED
-        if is_special(host):
-            known.standing = Outcome.SPECIAL
-        elif self.allow.around(host):
-            known.standing = Outcome.ALLOWED
-        known.cover = self.ledger.covering(host)
-        known.version = self.ledger.version + self.allow.version
 
     def _closes(self, scope: Scope, event: SecurityEvent) -> bool:
         """Tell whether a ban of this scope is all that can be done about such an event.
@@ -270,7 +216,7 @@ class Engine:
             span = min(span, UNPROVEN_MAX)
         ban = Ban(
             source=source, rule=rule.name, since=now, until=Instant(now + span), scope=scope, evidence=evidence,
-            strike=strike, offences=total, events=self._events_of(source, event.source), reason=rule.name,
+            strike=strike, offences=total, events=self._hosts.events_of(source, event.source), reason=rule.name,
         )  # fmt: skip
         changes = ledger.add(ban)
         if not track.observes:
@@ -278,14 +224,6 @@ class Engine:
         self.tally.add("bans.observed")
         self._changes.append(Change(Op.OBSERVE, ban))
         return True
-
-    def _events_of(self, source: Source, host: Source) -> int:
-        """Tell how many events of a source were read, `host` being the one of it that is known best."""
-        if source[1] >= SITE_LENGTH[source[0]]:
-            known = self._known.get(host)
-            return known.site.events if known else 0
-        sites = {id(known.site): known.site for _, known in self._known.items() if covers(source, known.source)}
-        return sum(known.events for known in sites.values())
 
     def _record(self, changes: list[Change]) -> bool:
         """Queue changes and count them; True if one of them adds or removes."""

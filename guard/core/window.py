@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 LIGHT_LIMIT = 262_144
 """Sources seen once: about 200 bytes each, 50 MB a rule when a spoofed flood fills it."""
 HEAVY_LIMIT = 131_072
-"""Sources that are proven or seen twice."""
+HEAVY_OFFENCES = 2_000_000
+"""Sources that are proven or seen twice, and the offences that all of them may hold: 40 bytes each, 80 MB a rule. So a
+rule with a threshold of 100 remembers 20,000 of them, one with 10 all 131,072."""
 
 
 class Window:
@@ -36,13 +38,15 @@ class Window:
         threshold: int,
         light_limit: int = LIGHT_LIMIT,
         heavy_limit: int = HEAVY_LIMIT,
+        heavy_offences: int = HEAVY_OFFENCES,
     ) -> None:
         self.span = span
         self.threshold = threshold
         self.evicted = 0
         # Each value is the instants of a source's newest offences, ascending; one of weight w stands there w times.
         self._light: Generations[Source, tuple[int, ...]] = Generations(light_limit)
-        self._heavy: Generations[Source, tuple[int, ...]] = Generations(heavy_limit)
+        most = min(heavy_limit, max(2, heavy_offences // threshold))
+        self._heavy: Generations[Source, tuple[int, ...]] = Generations(most)
         self._turn_at = 0
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from guard.core.address import show
 from guard.core.ban import Change, Op
-from guard.core.engine import Outcome
+from guard.core.outcome import Outcome
 from guard.core.units import SECOND, Duration, Instant, Wall, format_duration
 from guard.errors import FirewallError, TableGone
 from guard.wire.control import LONGEST

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from guard.core.address import covers, overlap, parse_host, parse_source
 from guard.core.ban import Op
-from guard.core.engine import Engine, Outcome
+from guard.core.engine import Engine
 from guard.core.event import Kind, Service, Transport
+from guard.core.outcome import Outcome
 from guard.core.rule import Mode, Scope
 from guard.core.units import HOUR, MINUTE, SECOND
 from tests.events import event, rule

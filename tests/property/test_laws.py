@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guard.core.ban import Op
-from guard.core.engine import Engine, Outcome
+from guard.core.engine import Engine
 from guard.core.event import Transport
+from guard.core.outcome import Outcome
 from guard.core.units import MINUTE, SECOND
 from guard.core.window import Window
 from tests.events import event, rule

@@ -22,7 +22,7 @@ PLANTED = [
     ("late offences are not sorted in", "core/window.py", "stamps if in_order else tuple(sorted(stamps))", "stamps", LAWS),
     ("an offence too old for the window counts", "core/window.py", "if at <= floor:", "if at < floor - 50:", LAWS),
     ("a network ban covers the allowlist", "core/engine.py", "if self.allow.touches(source):", "if False:", LAWS),
-    ("the allowlist is looked up once", "core/engine.py", "known.version != self.ledger.version + self.allow.version", "known.version < 0", LAWS),
+    ("the allowlist is looked up once", "core/hosts.py", "if host.version != version:", "if host.version < 0:", LAWS),
     ("allowing a host leaves its network banned", "core/engine.py", "[*self.ledger.inside(source), *filter(None, around)]", "self.ledger.inside(source)", LAWS),
     ("forged offences make a proven ban", "core/track.py", "if sure >= rule.threshold", "if total >= rule.threshold", LAWS + " tests/unit/test_engine.py"),
     ("an unproven ban closes everything", "core/engine.py", "Scope.SIP if scope is Scope.ALL else scope", "scope", LAWS),

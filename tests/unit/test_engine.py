@@ -6,8 +6,10 @@ import pytest
 
 from guard.core.address import parse_source, show
 from guard.core.ban import Op
-from guard.core.engine import MAX_AGE, Engine, Outcome
+from guard.core.engine import MAX_AGE, Engine
 from guard.core.event import Kind, Service, Transport
+from guard.core.hosts import Hosts
+from guard.core.outcome import Outcome
 from guard.core.rule import Evidence, Mode, Scope
 from guard.core.units import DAY, HOUR, MINUTE, SECOND
 from tests.events import event, rule
@@ -49,9 +51,9 @@ def test_a_ban_states_all_events_of_its_source_that_were_read_before():
     assert bans(guard)[0].events == 4
 
 
-def test_a_flood_of_others_does_not_make_a_ban_forget_the_events_of_its_source(monkeypatch):
-    monkeypatch.setattr("guard.core.engine.KNOWN_LIMIT", 20)
+def test_a_flood_of_others_does_not_make_a_ban_forget_the_events_of_its_source():
     guard, phone = engine(rule(prefix={4: 32, 6: 48}), rule("site")), "2001:db8:1:2::3"
+    guard._hosts = Hosts(guard.ledger, guard.allow, 20)
     for flood in range(5):
         crowd = [f"198.51.100.{flood * 40 + last}" for last in range(12)]
         feed(guard, event(phone, at=T, kind=Kind.CHALLENGE_SENT), *[event(one, at=T) for one in crowd])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from guard.core.address import host
-from guard.core.engine import Outcome
 from guard.core.event import Service, Transport
+from guard.core.outcome import Outcome
 from guard.core.tally import FAILED_LIMIT, NAMES, Tally
 
 

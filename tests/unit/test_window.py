@@ -83,3 +83,13 @@ def test_memory_per_source_is_bounded_by_the_threshold():
     for at in range(1_000):
         window.add(SOURCE, at, 1, at, proven=False)
     assert len(window._heavy.get(SOURCE)) == 5
+
+
+def test_memory_in_all_is_bounded_by_offences_not_by_sources_alone():
+    window = Window(10**9, 50, heavy_limit=1_000, heavy_offences=5_000)
+    for at in range(50):
+        for value in range(500):
+            window.add(number(value), at, 1, at, proven=True)
+    held = sum(len(stamps) for _, stamps in window._heavy.items())
+    assert held <= 5_000
+    assert window.evicted > 0

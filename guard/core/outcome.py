@@ -1,0 +1,17 @@
+"""Outcome: the engine's one answer to an event."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """Every event gets exactly one, final when it is given, and they sum to the events."""
+
+    SPECIAL = "special"  # the source can never be a remote party: loopback, multicast ...
+    ALLOWED = "allowed"  # ... or is on the allowlist
+    UNMATCHED = "unmatched"  # no rule counts it
+    COUNTED = "counted"  # an offence
+    OBSERVED = "observed"  # an offence of a source that an observing rule would have banned
+    BANNED = "banned"  # the offence that brought a ban
+    ALREADY_BANNED = "already_banned"  # the source is banned, and that is all that can be done
