@@ -68,7 +68,7 @@ class Desk(Protocol):
         """List the allowlist: `source` and `origin`."""
 
     def add_allow(self, source: Source) -> dict[str, object]:
-        """Put a source on the allowlist; `lifted` is how many bans that ended."""
+        """Put a source on the allowlist; `lifted` has the sources whose bans that ended."""
 
     def remove_allow(self, source: Source) -> dict[str, object]:
         """Take off a source; ControlError names file and line of one that the configuration holds."""

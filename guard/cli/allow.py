@@ -13,10 +13,13 @@ from guard.wire.control import Call, Request
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Mapping
 
     from guard.cli.options import Commands
 
 KEEP = "until astguard is restarted (for good: 'allow' in astguard.yaml)"
+NAMED = 5
+"""Lifted bans that are named; the rest are counted."""
 LIST = (("SOURCE", source()), ("ORIGIN", text("origin")))
 
 
@@ -41,10 +44,16 @@ def _list(options: Namespace) -> int:
 def _add(options: Namespace) -> int:
     wanted = parse_source(options.address)
     answer = ask(options, Request(Call.ADD_ALLOW, wanted))
-    lifted = answer.get("lifted")
-    bans = "" if not lifted else "; 1 ban was lifted" if lifted == 1 else f"; {as_text(lifted)} bans were lifted"
-    Output(options).done(answer, f"{show_short(wanted)} is allowed {KEEP}{bans}")
+    Output(options).done(answer, f"{show_short(wanted)} is allowed {KEEP}{_lifted(answer)}")
     return 0
+
+
+def _lifted(answer: Mapping[str, object]) -> str:
+    """Name whose bans ended: the ban of a network let all of it in again."""
+    found = answer.get("lifted")
+    sources = [short_source(as_text(source)) for source in found] if isinstance(found, list) else []
+    named = ", ".join(sources[:NAMED]) + (f" and {len(sources) - NAMED} more" if len(sources) > NAMED else "")
+    return f"; lifted the ban{'s' if len(sources) > 1 else ''} of {named}" if sources else ""
 
 
 def _remove(options: Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 LAG_WARNED = 30_000
 """Milliseconds of lag that are warned of: the shortest stock window is two minutes."""
+
+log = logging.getLogger("astguard")
 
 
 class Desk:
@@ -148,19 +151,21 @@ class Desk:
         """Allow a source until the next start, and lift the bans it touches."""
         if length(source) == 0:
             raise ControlError(f"{show(source)} is everybody; to watch without bans, write 'mode: observe'")
-        before = len(self._engine.ledger)
+        before = [ban.source for ban in self._engine.ledger]
         if self._permits.add(source, COMMAND):
+            log.info("allow %s origin=command", show(source))
             self._enforcer.allow({source}, set())
             self._check()
         return {
             "source": show(source),
             "origin": self._permits.origin(source),
-            "lifted": before - len(self._engine.ledger),
+            "lifted": [show(banned) for banned in before if self._engine.ledger.get(banned) is None],
         }
 
     def remove_allow(self, source: Source) -> dict[str, object]:
         """Take back what a command allowed."""
         self._permits.remove(source)
+        log.info("disallow %s origin=command", show(source))
         self._enforcer.allow(set(), {source})
         self._check()
         return {"source": show(source)}

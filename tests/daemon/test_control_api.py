@@ -52,6 +52,9 @@ ALLOWED = [
 ]
 
 
+LIFTED = {4: ["198.51.100.0/24"], 6: [f"2001:db8:0:{number}::/64" for number in range(1, 8)]}
+
+
 class Paper:
     """A desk that keeps what it is told in lists."""
 
@@ -87,7 +90,7 @@ class Paper:
         return ALLOWED
 
     def add_allow(self, source):
-        return {"source": show(source), "origin": "command", "lifted": 1 + (source[0] == 6)}
+        return {"source": show(source), "origin": "command", "lifted": LIFTED[source[0]]}
 
     def remove_allow(self, source):
         if covers(parse_source("192.0.2.0/24"), source):
@@ -288,10 +291,14 @@ def test_the_allowlist_is_listed_with_its_origins(astguard):
 KEEP = "until astguard is restarted (for good: 'allow' in astguard.yaml)"
 
 
-def test_allowing_says_how_long_and_how_many_bans_it_lifted(astguard):
-    assert astguard("allow", "add", "198.51.100.7") == (0, f"198.51.100.7 is allowed {KEEP}; 1 ban was lifted\n", "")
-    assert astguard("allow", "add", "2001:db8::/48")[1] == f"2001:db8::/48 is allowed {KEEP}; 2 bans were lifted\n"
-    assert json.loads(astguard("allow", "add", "198.51.100.7", "-o", "json")[1])["lifted"] == 1
+def test_allowing_says_how_long_and_whose_bans_it_lifted(astguard):
+    allowed = f"198.51.100.7 is allowed {KEEP}; lifted the ban of 198.51.100.0/24\n"
+    assert astguard("allow", "add", "198.51.100.7") == (0, allowed, "")
+    many = ", ".join(f"2001:db8:0:{number}::/64" for number in range(1, 6))
+    assert astguard("allow", "add", "2001:db8::/48")[1] == (
+        f"2001:db8::/48 is allowed {KEEP}; lifted the bans of {many} and 2 more\n"
+    )
+    assert json.loads(astguard("allow", "add", "198.51.100.7", "-o", "json")[1])["lifted"] == ["198.51.100.0/24"]
 
 
 def test_what_the_configuration_allows_is_taken_off_there(astguard):

@@ -158,7 +158,7 @@ def test_who_is_allowed_is_let_in_and_not_banned_again(story):
         await pbx.play(SVCRACK)
         await guard.says("WARNING ban")
         answer = await guard.ask("allow", "add", "198.51.100.0/24")
-        assert answer["lifted"] == 1
+        assert answer["lifted"] == ["198.51.100.11/32"]
         await guard.says("unban 198.51.100.11/32")
         await pbx.play(SVCRACK)
         await pbx.play(SVCRACK)
