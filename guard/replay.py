@@ -150,7 +150,15 @@ class _Recordings:
     """The files of one replay, and the events of all of them in the order of time."""
 
     def __init__(self, files: Sequence[Path], progress: Callable[[int, int], None] | None) -> None:
-        self._readers = {path: _recognise(path) for path in files}
+        self._readers: dict[Path, Reader] = {}
+        mistakes = []
+        for path in files:
+            try:
+                self._readers[path] = _recognise(path)
+            except CaptureError as error:
+                mistakes.append(str(error))
+        if mistakes:
+            raise CaptureError("\n".join(mistakes))
         self._total = sum(path.stat().st_size for path in files)
         self._done = 0
         self._progress = progress

@@ -11,7 +11,7 @@ from guard import __version__
 from guard.cli import allow, bans, check, replay, rules, run, status
 from guard.cli.options import Parser, add_common, defaults
 from guard.cli.output import note
-from guard.errors import ConfigError, GuardError
+from guard.errors import GuardError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,12 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal in an old encoding is no reason to fail
     try:
         return _run(argv)
-    except ConfigError as error:
-        for mistake in error.mistakes:
-            note(mistake)
-        return error.exit_code
     except GuardError as error:
-        note(str(error))
+        for line in str(error).splitlines():
+            note(line)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -194,7 +194,7 @@ def _check_possible(
     words = " or ".join(sorted(named)) if services else "Asterisk"
     for kind, (_, place) in weights.items():
         if kind is Kind.SUCCESSFUL_AUTH:
-            table.wrong(place, "a success is no offence")
+            table.wrong(place, "'SuccessfulAuth' is a success, and a success is no offence; leave it out")
         elif "acl" in table and kind is not Kind.FAILED_ACL:
             table.wrong(place, f"{kind} names no ACL, so a rule with 'acl' never counts it")
         elif table.sound("service") and not any(kind in POSSIBLE[service] for service in named):

@@ -115,3 +115,13 @@ def test_time_is_the_recordings(tmp_path):
     path.write_bytes((slow[0] + "".join(parts)).encode())
     assert replay([path], [RULE]).events == 23
     assert replay([path], [RULE]).bans == []
+
+
+def test_every_file_that_cannot_be_read_is_named_at_once(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(b"neither this nor that")
+    with pytest.raises(CaptureError) as told:
+        replay([tmp_path / "one", tmp_path / "two", tmp_path / "three"], [])
+    assert [line.partition(":")[0] for line in str(told.value).splitlines()] == [
+        str(tmp_path / name) for name in ("one", "two", "three")
+    ]

@@ -211,7 +211,7 @@ def test_a_rule_counts_something(tmp_path, events):
          "2:10: AMI or PJSIP never reports InvalidTransport"),
         ("service: [PJSIP, AMI]\nevents: RequestNotAllowed", "1:11: PJSIP reports none of the rule's events"),
         ("events: [FailedACL, MemoryLimit]", "1:21: Asterisk never reports MemoryLimit"),
-        ("events: [SuccessfulAuth]", "1:10: a success is no offence"),
+        ("events: [SuccessfulAuth]", "1:10: 'SuccessfulAuth' is a success, and a success is no offence; leave it out"),
         ("service: AMI\nevents: FailedACL\nacl: not_match_endpoint_acl",
          "3:6: AMI never names the ACL not_match_endpoint_acl"),
         ("service: [PJSIP, AMI]\nevents: FailedACL\nacl: not_match_endpoint_acl", "1:18: AMI names no ACL"),
