@@ -10,7 +10,9 @@ of text. A block is one of
 
 The neighbour rule: text that tears a block in two can make its second half a perfect event for any address, and such
 a half always follows a torn one. So an event is believed only if the security block before it was clean by itself.
-Foreign blocks do not count as clean, and replies are told by their ActionID: neither can stand between.
+Foreign blocks do not count as clean, and replies are told by their ActionID: neither can stand between. On chan_sip
+even the first half can be a whole event; the second then still has chan_sip's SessionID, a pointer, so an event of
+PJSIP with a pointer behind one of chan_sip is not believed either.
 """
 
 from __future__ import annotations
@@ -68,6 +70,7 @@ _ANY = re.compile(
     rf"Event: \w+\r\nPrivilege: security,all({_TIMESTAMP})?({_DEBUG})?(?:\r\nSystemName: ({_SYSTEM}))?\r\nEventTV: .*",
     re.ASCII | re.DOTALL,
 )
+_POINTER = re.compile(r"0x[0-9a-f]{1,16}", re.ASCII)
 _LINES = rf"(?:\r\n[\w()-]+:{_TEXT})*"  # no optional space: two ways to match a line are 2**n for n lines
 _FOREIGN = re.compile(rf"Event: (?!(?:{_SECURITY})\b)\w+(?!\r\nPrivilege: security)" + _LINES, re.ASCII)
 _REPLY = re.compile(r"Response: \w+" + _LINES, re.ASCII)
@@ -142,6 +145,7 @@ class EventReader:
         self._early_torn = False
         self._waiting = True
         self._torn = False  # the last security block was not clean by itself
+        self._behind_sip = False  # ... or was an event of chan_sip
 
     def read(self, blocks: Sequence[str]) -> list[SecurityEvent]:
         """Return the events among these blocks; count the others."""
@@ -202,9 +206,10 @@ class EventReader:
         for block in blocks:
             event = read(block)
             if event is not None:
-                if self._torn:
+                behind_sip, self._behind_sip = self._behind_sip, event.service is Service.SIP
+                if self._torn or (behind_sip and _is_second_half(event)):
                     self._tamper(block)
-                    self._torn = False
+                    self._torn = self._behind_sip = False
                     continue
                 events.append(event)
                 if not self.own_login and self._is_own_login(event):
@@ -238,3 +243,8 @@ def _by_itself(block: str) -> tuple[Framing, SecurityEvent | None]:
 
 def _is_other(block: str) -> bool:
     return bool(_REPLY.fullmatch(block) or _FOREIGN.fullmatch(block))
+
+
+def _is_second_half(event: SecurityEvent) -> bool:
+    """Tell whether an event of PJSIP has the SessionID of another service, as the second half of a torn one has."""
+    return event.service is Service.PJSIP and _POINTER.fullmatch(event.session) is not None

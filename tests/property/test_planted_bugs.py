@@ -40,7 +40,7 @@ PLANTED = [
     ("strikes are never forgotten", "core/ledger.py", "1 if now - last_end >= forget else count + 1", "count + 1", "tests/unit/test_ledger.py"),
     ("a touched entry stands in both halves", "core/generations.py", "self._old.pop(key, None)\n            if len", "if len", "tests/unit/test_generations.py"),
     ("a turn drops the young half", "core/generations.py", "dropped, self._old, self._young = self._old, self._young, {}", "dropped, self._old, self._young = self._young, self._old, {}", "tests/unit/test_generations.py"),
-    ("the neighbour rule is forgotten", "wire/amievent.py", "                if self._torn:", "                if False:", "tests/replay"),
+    ("the neighbour rule is forgotten", "wire/amievent.py", "if self._torn or (behind_sip", "if (behind_sip", "tests/replay"),
     ("a foreign block counts as clean", "wire/amievent.py", "elif not self._torn and _FOREIGN.fullmatch(block):", "elif _FOREIGN.fullmatch(block):", "tests/replay tests/unit/test_amievent.py"),
     ("lines end with a bare CR too", "wire/amievent.py", r'_TEXT = r"[^\r]*(?:\r(?!\n)[^\r]*)*"', r'_TEXT = r"[^\r]*"', "tests/replay"),
     ("a half-read end of a block is missed", "wire/amievent.py", "max(len(buffer) - 3, 0)", "len(buffer)", "tests/replay"),

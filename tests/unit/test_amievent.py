@@ -297,3 +297,31 @@ def test_an_event_is_believed_if_the_security_block_before_it_was_clean_by_itsel
         elif block in {TORN, "garbage"}:
             clean = False
     assert len(accounts(*blocks)) == expected
+
+
+SIP = row_of("FailedACL", "SIP")
+UNKNOWN = row_of("InvalidAccountID")
+POINTED = ami(UNKNOWN, headers(UNKNOWN, SessionID="0x7fe7d8003900", RemoteAddress="IPV4/TCP/192.0.2.9/5060"))
+
+
+def sources(*blocks):
+    reader = EventReader()
+    events = reader.read([own_login(), *blocks])[1:]
+    return [(event.service, event.session) for event in events], reader.tampered
+
+
+@pytest.mark.parametrize("between", [(), ("Event: Hangup\r\nPrivilege: call,all",), ("Response: Success",)])
+def test_the_second_half_of_a_chan_sip_event_is_not_believed_even_if_the_first_is_whole(between):
+    assert sources(ami(SIP), *between, POINTED) == ([("SIP", "0x7f40880018d0")], 1)
+
+
+def test_a_call_id_like_a_pointer_is_believed_behind_any_other_event():
+    assert sources(ami(UNKNOWN), POINTED, POINTED) == (
+        [("PJSIP", "2102227696"), ("PJSIP", "0x7fe7d8003900"), ("PJSIP", "0x7fe7d8003900")], 0,
+    )  # fmt: skip
+
+
+def test_only_the_one_behind_chan_sip_is_doubted():
+    told, tampered = sources(ami(SIP), ami(UNKNOWN), ami(SIP), POINTED, ami(UNKNOWN), POINTED)
+    assert tampered == 1
+    assert [service for service, _ in told] == ["SIP", "PJSIP", "SIP", "PJSIP", "PJSIP"]
