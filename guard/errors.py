@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class GuardError(Exception):
-    """An error with a message for the administrator and an exit code (DESIGN section 7)."""
+    """An error with a message for the administrator and an exit code; docs and `--help` list the codes."""
 
     exit_code: ClassVar[int] = 1
 

@@ -82,6 +82,8 @@ class Engine:
         self.tally.add("events", len(outcomes))
         for outcome, count in Counter(outcomes).items():
             self.tally.add(f"outcome.{outcome}", count)
+        self.tally.counts["hosts.forgotten"] = self._hosts.forgotten
+        self.tally.counts["strikes.forgotten"] = self.ledger.strikes_forgotten
         self.tally.counts["window.evicted"] = sum(track.evicted for track in self._all_tracks)
         return outcomes
 

@@ -17,12 +17,16 @@ V = TypeVar("V")
 
 
 class Generations(Generic[K, V]):
-    """A mapping of at most `limit` entries; `put` turns by itself when the young half is full."""
+    """A mapping of at most `limit` entries; `put` turns by itself when the young half is full.
 
-    __slots__ = ("_half", "_old", "_young")
+    `forgotten` counts the entries that this cost.
+    """
+
+    __slots__ = ("_half", "_old", "_young", "forgotten")
 
     def __init__(self, limit: int) -> None:
         assert limit >= 2, "a table of two halves holds at least two entries"
+        self.forgotten = 0
         self._half = limit // 2
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
@@ -51,6 +55,7 @@ class Generations(Generic[K, V]):
             self._old.pop(key, None)
             if len(self._young) >= self._half:
                 dropped = self.turn()
+                self.forgotten += len(dropped)
         self._young[key] = value
         return dropped
 

@@ -48,6 +48,11 @@ class Hosts:
         self._allow = allow
         self._hosts: Generations[Source, Host] = Generations(limit)
 
+    @property
+    def forgotten(self) -> int:
+        """How many hosts were forgotten because the table was full."""
+        return self._hosts.forgotten
+
     def meet(self, source: Source) -> Host:
         """Return what is known of a host that has just been heard, and count that."""
         host = self._hosts.touch(source) or self._add(source)

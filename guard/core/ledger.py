@@ -53,6 +53,11 @@ class Ledger:
             evidence: Generations(strikes_limit) for evidence in Evidence
         }
 
+    @property
+    def strikes_forgotten(self) -> int:
+        """How many sources' former bans were forgotten because the table was full."""
+        return sum(strikes.forgotten for strikes in self._strikes.values())
+
     def __len__(self) -> int:
         return len(self._active)
 

@@ -30,6 +30,8 @@ NAMES = {
     "bans.observed": "bans that an observing rule would have made",
     "bans.dropped": "unproven bans dropped early because the table was full",
     "bans.refused": "bans not made because the table was full of proven ones",
+    "hosts.forgotten": "hosts whose events are counted from nought again, because the table was full",
+    "strikes.forgotten": "sources whose former bans were forgotten, because the table was full",
     "window.evicted": "sources forgotten although they could still count, because a table was full",
     "link.lost": "times the link to Asterisk broke",
     "link.refused": "logins that Asterisk refused",

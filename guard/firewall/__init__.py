@@ -1,6 +1,6 @@
 """The only code that changes the kernel.
 
-A backend is four methods and a name. All calls are synchronous: a batch is one `sendmsg` that the kernel carries out
+A backend is six methods and a name. All calls are synchronous: a batch is one `sendmsg` that the kernel carries out
 before it returns, microseconds later (docs/decisions/0004), so there is nothing to await. Nobody else's table, chain,
 set or rule is ever touched.
 """

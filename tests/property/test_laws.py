@@ -1,4 +1,4 @@
-"""The laws of DESIGN section 2, on streams of everything that can happen."""
+"""The laws of docs/ARCHITECTURE.md, on streams of everything that can happen."""
 
 from __future__ import annotations
 

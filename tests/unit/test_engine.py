@@ -59,6 +59,7 @@ def test_a_flood_of_others_does_not_make_a_ban_forget_the_events_of_its_source()
         feed(guard, event(phone, at=T, kind=Kind.CHALLENGE_SENT), *[event(one, at=T) for one in crowd])
     feed(guard, *[event(phone, at=T)] * 3)
     assert bans(guard)[0].events == 8
+    assert guard.tally.counts["hosts.forgotten"] >= 30
 
 
 def test_outcomes_sum_to_events():

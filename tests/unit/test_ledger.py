@@ -169,3 +169,10 @@ def test_bans_inside_a_source_are_found(asked, inside):
     ledger.add(ban("198.51.100.7"))
     ledger.add(ban("198.51.100.8"))
     assert len(ledger.inside(parse_source(asked))) == inside
+
+
+def test_forgotten_strikes_are_counted():
+    ledger = Ledger(strikes_limit=4)
+    for last in range(1, 10):
+        ledger.add(ban(f"198.51.100.{last}", until=10 * last))
+    assert ledger.strikes_forgotten == 6
