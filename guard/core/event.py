@@ -32,14 +32,25 @@ class Kind(StrEnum):
     SESSION_LIMIT = "SessionLimit"
     SUCCESSFUL_AUTH = "SuccessfulAuth"
     UNEXPECTED_ADDRESS = "UnexpectedAddress"
+    UNKNOWN_EXTENSION = "UnknownExtension"
+    """No security event: an anonymous caller dialled what does not exist. Only the `messages` log tells of it."""
 
 
 class Service(StrEnum):
-    """Who reported: the only three callers of ast_security_event_report()."""
+    """Who reported: the only three callers of ast_security_event_report(), and IAX2, whose failures are only logged."""
 
     PJSIP = "PJSIP"
     SIP = "SIP"
     AMI = "AMI"
+    IAX2 = "IAX2"
+
+
+class Sensor(StrEnum):
+    """Where an event was read. AMI and the `security` log tell the same events; `messages` tells of most in prose."""
+
+    AMI = "ami"
+    SECURITY = "security"
+    MESSAGES = "messages"
 
 
 class Transport(StrEnum):
@@ -50,6 +61,8 @@ class Transport(StrEnum):
     TLS = "TLS"
     WS = "WS"
     WSS = "WSS"
+    UNNAMED = "unnamed"
+    """A line of `messages` does not name it."""
 
 
 WEB = frozenset({Transport.WS, Transport.WSS})
@@ -63,12 +76,16 @@ FAILURES = frozenset({Kind.INVALID_ACCOUNT_ID, Kind.INVALID_PASSWORD, Kind.CHALL
 
 
 class SecurityEvent(NamedTuple):
-    """One security event, checked against the strict grammar. Its text fields are the sender's and hostile.
+    r"""One security event, checked against the strict grammar. Its text fields are the sender's and hostile.
 
     `source` is always a single host. `at` is EventTV, Asterisk's wall clock at the event, in nanoseconds; `local_port`
     the port of ours that was spoken to. Fields that a type does not have are empty: `acl` is ACLName, `request`
     RequestType, `challenge` and `response` what the sender answered (never ExpectedResponse, which for AMI is
     md5(challenge + secret) and can be cracked offline), `password` is UsingPassword.
+
+    A line of `messages` makes an event too, with the kind that its words stand for. Its `session` is at most the first
+    256 bytes of the Call-ID, what is no UTF-8 in it written as \xNN; for chan_sip, which names none, `IP:port`. Its
+    `account` is the user of From, which is not always the name of the endpoint.
     """
 
     at: Wall
@@ -84,6 +101,7 @@ class SecurityEvent(NamedTuple):
     challenge: str = ""
     response: str = ""
     password: bool = False
+    sensor: Sensor = Sensor.AMI
 
     @property
     def proven(self) -> bool:
@@ -91,8 +109,9 @@ class SecurityEvent(NamedTuple):
 
         A handshake of TCP, TLS or WebSocket shows it, and so does a PJSIP success with a password, whose nonce is
         bound to the address. A failure over UDP shows nothing: one datagram from anywhere is enough for it. And what
-        chan_sip reports as the address is the sender's own word, whatever the transport.
+        chan_sip reports as the address is the sender's own word, whatever the transport. A line of `messages` shows
+        nothing by itself: it names no transport.
         """
-        if self.service is Service.SIP:
+        if self.service is Service.SIP or self.sensor is Sensor.MESSAGES:
             return False
         return self.transport is not Transport.UDP or (self.kind is Kind.SUCCESSFUL_AUTH and self.password)

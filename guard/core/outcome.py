@@ -11,6 +11,8 @@ class Outcome(StrEnum):
     SPECIAL = "special"  # the source can never be a remote party: loopback, multicast ...
     ALLOWED = "allowed"  # ... or is on the allowlist
     UNMATCHED = "unmatched"  # no rule counts it
+    FOLDED = "folded"  # it tells again, or from another side, of an attempt that was told of before
+    HELD = "held"  # weak: it counts in three seconds, unless a success shows that it was a good phone
     COUNTED = "counted"  # an offence
     OBSERVED = "observed"  # an offence of a source that an observing rule would have banned
     BANNED = "banned"  # the offence that brought a ban

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from guard.core.address import SITE_LENGTH
+from guard.core.event import Sensor, Service
 from guard.core.units import DAY, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guard.core.event import Kind, SecurityEvent, Service
+    from guard.core.event import Kind, SecurityEvent
 
 FORGET = Duration(30 * DAY)
 """Quiet time after which strikes are dropped, unless a rule says otherwise."""
@@ -47,6 +48,22 @@ class Scope(StrEnum):
     SLOW = "slow"
 
 
+class Trusted(StrEnum):
+    """What a rule does to a source behind which two or more trusted accounts live."""
+
+    BAN = "ban"  # what it does to any other
+    SIP = "sip"  # close the SIP ports
+    SLOW = "slow"  # let it through to the SIP ports at a rate
+    ALARM = "alarm"  # only tell
+
+
+class Across(NamedTuple):
+    """An account at which `sources` or more guess inside the window: for them `threshold` is enough."""
+
+    sources: int
+    threshold: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule, checked by its reader: `threshold` > 0, the ladder `ban` not empty and never falling.
@@ -55,6 +72,11 @@ class Rule:
     None means any. `prefix` is what one source is, by family. Total weight of at least `threshold` inside the
     half-open window (now - window, now] brings the next rung of `ban`; strikes are forgotten after the quiet time
     `forget`. `mode` None follows the daemon's mode.
+
+    `distinct` counts each account of a source once inside the window, whatever its weight. `trusted` is what follows
+    for a source with trusted accounts. `sensors` None means any, but chan_sip's events count only as `messages` has
+    them: over AMI their address is the sender's own word. A rule that counts ChallengeSent counts nothing else, and
+    only such as went to an existing account of a source without any success inside the window.
     """
 
     name: str
@@ -71,9 +93,18 @@ class Rule:
     prefix: Mapping[int, int] = field(default_factory=SITE_LENGTH.copy)
     forget: Duration = FORGET
     mode: Mode | None = None
+    distinct: bool = False
+    trusted: Trusted = Trusted.SLOW
+    across: Across | None = None
+    sensors: frozenset[Sensor] | None = None
 
     def counts(self, event: SecurityEvent) -> bool:
         """Tell whether this rule counts an event whose kind and service already match."""
+        if self.sensors is None:
+            if event.service is Service.SIP and event.sensor is not Sensor.MESSAGES:
+                return False
+        elif event.sensor not in self.sensors:
+            return False
         if self.proven_only and not event.proven:
             return False
         if self.acls is not None and event.acl not in self.acls:

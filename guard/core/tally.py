@@ -17,6 +17,8 @@ NAMES = {
     "outcome.special": "events whose source can never be a remote party: loopback, multicast ...",
     "outcome.allowed": "events of sources on the allowlist",
     "outcome.unmatched": "events that no rule counts",
+    "outcome.folded": "events that tell again of an attempt",
+    "outcome.held": "events that count later, or not at all if a success follows",
     "outcome.counted": "offences",
     "outcome.observed": "offences of a source that an observing rule would have banned",
     "outcome.banned": "offences that brought a ban",

@@ -17,8 +17,11 @@ POSSIBLE: dict[Service, frozenset[Kind]] = {
             Kind.INVALID_ACCOUNT_ID,
             Kind.REQUEST_NOT_SUPPORTED,
             Kind.SUCCESSFUL_AUTH,
+            Kind.UNKNOWN_EXTENSION,  # in `messages` only
         }
     ),
+    # In `messages` only.
+    Service.IAX2: frozenset({Kind.CHALLENGE_RESPONSE_FAILED, Kind.FAILED_ACL, Kind.INVALID_ACCOUNT_ID}),
     Service.SIP: frozenset(
         {
             Kind.CHALLENGE_RESPONSE_FAILED,
@@ -59,4 +62,5 @@ ACL_NAMES: dict[Service, frozenset[str]] = {
     ),
     Service.SIP: frozenset({"device_must_match_acl", "domain_must_match", "no_extension_match", "peer_not_dynamic"}),
     Service.AMI: frozenset(),
+    Service.IAX2: frozenset(),
 }

@@ -14,7 +14,7 @@ FLOORS = (
     ("errors",),
     ("core",),
     ("wire", "settings", "store"),
-    ("firewall", "sensors", "api"),
+    ("firewall", "sensors", "api", "recordings"),
     ("replay", "daemon"),
     ("cli",),
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from guard.core.event import Kind, Service
-from guard.replay import AmiCapture
+from guard.recordings import AmiCapture
 from guard.sensors.amilink import Timing
 from guard.wire.amievent import EARLY_LIMIT
 from tests.daemon.linking import SECRET, client_tls, linked, run, server_tls, until

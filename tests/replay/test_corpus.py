@@ -13,7 +13,8 @@ from guard.core.event import Kind, Service, Transport
 from guard.core.rule import Rule
 from guard.core.text import printable
 from guard.core.units import HOUR
-from guard.replay import AmiCapture, replay
+from guard.recordings import AmiCapture
+from guard.replay import replay
 from guard.wire.securitylog import SecurityLogReader
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -201,5 +202,5 @@ def test_a_torn_block_costs_its_neighbour_and_no_more():
 
 def test_every_service_and_transport_is_in_the_recordings():
     seen = {(event.service, event.transport) for name in CAPTURES for event in whole(name)[0]}
-    assert {service for service, _ in seen} == set(Service)
+    assert {service for service, _ in seen} == set(Service) - {Service.IAX2}, "IAX2 is only logged"
     assert {transport for _, transport in seen} >= {Transport.UDP, Transport.TCP, Transport.TLS, Transport.WS}

@@ -560,8 +560,8 @@ def test_the_manual_names_every_key_and_no_other(tmp_path):
 
 def test_the_manual_says_what_asterisk_reports():
     section = MANUAL.split("## What Asterisk reports")[1].split("## Stock rules")[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in section.splitlines() if line.startswith("| `")]
-    for service, column in ((Service.PJSIP, 1), (Service.SIP, 2), (Service.AMI, 3)):
+    rows = [[cell.strip() for cell in line.split("|")[1:6]] for line in section.splitlines() if line.startswith("| `")]
+    for service, column in ((Service.PJSIP, 1), (Service.SIP, 2), (Service.AMI, 3), (Service.IAX2, 4)):
         named = {row[0].strip("`") for row in rows if row[column] == "yes"}
         assert named == POSSIBLE[service] - {Kind.SUCCESSFUL_AUTH}
     text = section.split("ACL names of PJSIP:")[1]
