@@ -38,7 +38,7 @@ class Layout:
     allow: Collection[Source] = ()
     sip_ports: Collection[int] = SIP_PORTS
     set_size: int = CAPACITY
-    slow_rate: int = 10
+    slow_rate: int = 5
 
 
 class Firewall(Protocol):

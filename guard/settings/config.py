@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from guard.core.address import covers, parse_host, parse_source
 from guard.core.rule import SIP_PORTS, Mode
+from guard.core.units import DAY, HOUR, MINUTE, Duration
 from guard.errors import AddressError, ConfigError
 from guard.settings.allowlist import AllowedName, AllowedSource, allowed
+from guard.settings.logs import LOGS_KEYS, Logs, read_logs
 from guard.settings.mistakes import Mistakes, Place
 from guard.settings.rulefile import Folder, stock_rules_folder
 from guard.settings.secretfile import read_secret_file, secret_text
-from guard.settings.table import Table, choice, whole, yes_or_no
+from guard.settings.table import Table, choice, duration, whole, yes_or_no
 from guard.settings.yamlfile import Mapping, Node, parse, read
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ DEFAULT_PATH = Path("/etc/astguard/astguard.yaml")
 LOCAL_RULES = Path("/etc/astguard/rules")
 MAX_SOCKET_PATH = 107  # bytes; sun_path of Linux holds 108 with its NUL
 
-_KEYS = ("mode", "ami", "firewall", "allow", "rules", "statsd", "state", "control")
+_KEYS = ("mode", "ami", "logs", "firewall", "allow", "rules", "unproven_max", "statsd", "state", "control")
 _AMI_KEYS = ("host", "port", "tls", "tls_ca", "username", "secret", "secret_file")
 _NOWHERE = Place(str(DEFAULT_PATH))
 _LOOPBACK = (parse_source("127.0.0.0/8"), parse_source("::1"))
@@ -79,10 +81,11 @@ class Ami:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firewall:
-    """Where bans are kept, and the ports that a ban of scope `sip` closes."""
+    """Where bans are kept, the ports that a ban of scope `sip` closes, and the packets per second `slow` lets by."""
 
     backend: Backend = Backend.AUTO
     sip_ports: tuple[int, ...] = SIP_PORTS
+    slow_rate: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +100,19 @@ class Statsd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """All of astguard.yaml. `statsd` None means that no meters are sent."""
+    """All of astguard.yaml. `statsd` None means that no meters are sent.
+
+    `unproven_max` is how long a ban may last at most if nothing proves that the sender owns its address.
+    """
 
     mode: Mode = Mode.ENFORCE
     ami: Ami = field(default_factory=Ami)
+    logs: Logs = field(default_factory=Logs)
     firewall: Firewall = field(default_factory=Firewall)
     allow: tuple[AllowedSource, ...] = ()
     allow_names: tuple[AllowedName, ...] = ()
     rules: tuple[Folder, ...] = field(default_factory=lambda: (Folder(stock_rules_folder()), Folder(LOCAL_RULES)))
+    unproven_max: Duration = HOUR
     statsd: Statsd | None = None
     state: Path = Path("/var/lib/astguard/astguard.db")
     control: Path = Path("/run/astguard/astguard.sock")
@@ -148,10 +156,12 @@ def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
     return Config(
         mode=table.one("mode", choice("a mode", {mode.value: mode for mode in Mode}), usual.mode),
         ami=_ami(table.table("ami", _AMI_KEYS), file_path),
-        firewall=_firewall(table.table("firewall", ("backend", "sip_ports"))),
+        logs=read_logs(table.table("logs", LOGS_KEYS), file_path),
+        firewall=_firewall(table.table("firewall", ("backend", "sip_ports", "slow_rate"))),
         allow=sources,
         allow_names=names,
         rules=tuple(Folder(*folder) for folder in table.many("rules", file_path)) or usual.rules,
+        unproven_max=table.one("unproven_max", duration(MINUTE, DAY), usual.unproven_max),
         statsd=_statsd(table) if "statsd" in table else None,
         state=table.one("state", file_path, usual.state),
         control=table.one("control", _socket_in(file_path), usual.control),
@@ -182,6 +192,7 @@ def _firewall(table: Table) -> Firewall:
     return Firewall(
         backend=table.one("backend", _backend, usual.backend),
         sip_ports=tuple(port.value for port in table.many("sip_ports", _port)) or usual.sip_ports,
+        slow_rate=table.one("slow_rate", whole(1, 1000), usual.slow_rate),
     )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from guard.core.address import show, show_short
 from guard.core.rule import Mode
+from guard.core.units import HOUR, MINUTE
 from guard.errors import ConfigError
 from guard.settings.config import Ami, Backend, Config, Firewall, Statsd, load_config, parse_config
+from guard.settings.logs import Logs, zone
 from guard.settings.mistakes import Place
 from guard.settings.rulefile import Folder, load_rules, stock_rules_folder
 
@@ -37,7 +40,10 @@ def test_nothing_given_means_the_documented_defaults(text):
     assert read.mode is Mode.ENFORCE
     assert (read.ami.host, read.ami.port, read.ami.tls, read.ami.username) == ("127.0.0.1", 5038, False, "astguard")
     assert (read.ami.secret, read.ami.secret_file, read.ami.tls_ca) == (None, None, None)
-    assert (read.firewall.backend, read.firewall.sip_ports) == (Backend.AUTO, (5060, 5061, 4569))
+    assert read.firewall == Firewall(backend=Backend.AUTO, sip_ports=(5060, 5061, 4569), slow_rate=5)
+    assert (read.logs, str(read.logs.logger_conf)) == (Logs(), "/etc/asterisk/logger.conf")
+    assert (read.logs.messages, read.logs.security, read.logs.timezone) == (None, None, None)
+    assert read.unproven_max == HOUR
     assert (read.allow, read.allow_names, read.statsd) == ((), (), None)
     assert read.rules == (Folder(stock_rules_folder()), Folder(Path("/etc/astguard/rules")))
     assert (str(read.state), str(read.control)) == ("/var/lib/astguard/astguard.db", "/run/astguard/astguard.sock")
@@ -47,9 +53,11 @@ def test_every_key_is_read():
     read = config("""
 mode: observe
 ami: {host: pbx.example.org, port: 7777, tls: yes, tls_ca: ca.pem, username: guard, secret: s3cret}
-firewall: {backend: memory, sip_ports: [5060, 5070]}
+firewall: {backend: memory, sip_ports: [5060, 5070], slow_rate: 8}
 allow: [192.0.2.0/24]
 rules: [/opt/rules, more]
+logs: {messages: [a.log, /var/b.log], security: no, logger_conf: logger.conf, timezone: Europe/Berlin}
+unproven_max: 30m
 statsd: {host: "2001:db8::9", port: 9125, prefix: pbx-1.eu, meter_support: no}
 state: /srv/a.db
 control: ../run/a.sock
@@ -65,7 +73,14 @@ control: ../run/a.sock
             secret="s3cret",
             place=Place("/etc/x/astguard.yaml", 3, 6),
         ),
-        firewall=Firewall(backend=Backend.MEMORY, sip_ports=(5060, 5070)),
+        logs=Logs(
+            messages=(Path("/etc/x/a.log"), Path("/var/b.log")),
+            security=(),
+            logger_conf=Path("/etc/x/logger.conf"),
+            timezone="Europe/Berlin",
+        ),
+        firewall=Firewall(backend=Backend.MEMORY, sip_ports=(5060, 5070), slow_rate=8),
+        unproven_max=30 * MINUTE,
         allow=read.allow,
         rules=(
             Folder(Path("/opt/rules"), Place("/etc/x/astguard.yaml", 6, 9)),
@@ -133,6 +148,40 @@ mode: observe
         "23:10: 'control' takes text here, not a mapping; put text with a colon into quotes",
         "24:1: 'mode' is given twice, first in line 1",
     ]
+
+
+def test_mistakes_in_the_logs_and_the_limits():
+    text = """\
+logs:
+  messages: [a.log, no]
+  security: yes
+  timezone: Europe
+  zone: UTC
+firewall: {slow_rate: 0}
+unproven_max: 2d
+"""
+    assert mistakes_of(text) == [
+        "2:21: 'no' stands alone: 'messages' names files, or it is 'no'",
+        "3:13: to read what logger.conf names, leave 'security' out; else name the files",
+        "4:13: 'Europe' is no time zone; write it like Europe/Berlin, UTC or +01:00",
+        "5:3: unknown key 'zone'; did you mean 'timezone'?",
+        "6:23: '0' is not a whole number from 1 to 1000",
+        "7:15: '2d' is not from 1m to 1d",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "1:00", "+24:00", "+01", "a\0"]
+)
+def test_no_time_zone(text):
+    with pytest.raises(ValueError, match="is no time zone; write it like"):
+        zone(text)
+
+
+def test_time_zones():
+    moment = datetime(2026, 7, 1, tzinfo=UTC)
+    offsets = [moment.astimezone(zone(text)).strftime("%z") for text in ("UTC", "Europe/Berlin", "-03:30", "+00:00")]
+    assert offsets == ["+0000", "+0200", "-0330", "+0000"]
 
 
 def test_the_backend_that_is_not_there_yet_is_a_mistake_and_not_a_surprise_at_the_start():
@@ -415,10 +464,12 @@ def test_the_shipped_file_is_all_comment_and_shows_every_key_with_its_default():
 
     # A line of prose starts with a capital letter; take the # away from all others.
     settings = re.sub(r"^# (?=[a-z ])(?!astguard:)", "", SHIPPED.read_text(), flags=re.MULTILINE)
-    fields = {field.name for part in (Config, Ami, Firewall, Statsd) for field in dataclasses.fields(part)}
+    fields = {field.name for part in (Config, Ami, Logs, Firewall, Statsd) for field in dataclasses.fields(part)}
     keys = set(re.findall(r"^ *([a-z_]+):", settings, flags=re.MULTILINE))
     assert keys == fields - {"place", "allow_names", "secret"}
-    settings = re.sub(r"(?m)^  (tls_ca|secret_file):.*\n", "", settings).replace("/usr/share/astguard", "/x")
+    settings = re.sub(r"(?m)^  (tls_ca|secret_file|messages|security|timezone):.*\n", "", settings).replace(
+        "/usr/share/astguard", "/x"
+    )
     read = parse_config(settings.encode())
     assert [show(entry.source) for entry in read.allow] == ["192.0.2.0/24"]
     assert [entry.name for entry in read.allow_names] == ["sip.provider.example"]
