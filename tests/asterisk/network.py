@@ -18,8 +18,13 @@ class Host:
 
     def __init__(self, place: Namespace, address: str) -> None:
         self.address = address
+        self._place = place
         self.entered = place.inside  # sockets opened inside stay there
         self._name = place.name
+
+    def at(self, address: str) -> Host:
+        """Give the same host by another address of its own."""
+        return Host(self._place, address)
 
     def command(self, *words: str | Path) -> list[str | Path]:
         """Give the command that runs `words` on this host; it ends when this test run does, however that ends."""
@@ -45,6 +50,40 @@ def routed(**addresses: str) -> Iterator[list[Host]]:
             link(router, place, [f"{gateway}/24"], [f"{address}/24"], names=(name, "eth0"))
             add_route(place, "default", gateway)
             hosts.append(Host(place, address))
+        yield hosts
+
+
+@contextlib.contextmanager
+def crowded(**networks: tuple[str, ...]) -> Iterator[list[Host]]:
+    """Make a PBX and hosts that are each everybody in their networks; `at` gives the single addresses.
+
+    The PBX is 203.0.113.10 and 2001:db8:a::10. Nobody on the way checks who sends what.
+    """
+    sweep()
+    with contextlib.ExitStack() as stack:
+        router, pbx = stack.enter_context(namespace("router")), stack.enter_context(namespace("pbx"))
+        for place in (router, pbx):
+            for name in ("all", "default"):
+                place.sysctl(f"net/ipv4/conf/{name}/rp_filter", 0)
+        router.sysctl("net/ipv4/ip_forward", 1)
+        router.sysctl("net/ipv6/conf/all/forwarding", 1)
+        near, far = ["203.0.113.1/24", "2001:db8:a::1/64"], ["203.0.113.10/24", "2001:db8:a::10/64"]
+        link(router, pbx, near, far, names=("pbx", "eth0"))
+        add_route(pbx, "default", "203.0.113.1")
+        add_route(pbx, "default", "2001:db8:a::1")
+        hosts = [Host(pbx, "203.0.113.10")]
+        for number, (name, there) in enumerate(networks.items(), 1):
+            place = stack.enter_context(namespace(name))
+            here = {4: f"10.9.{number}.", 6: f"fd09:{number}::"}
+            near, far = ([f"{here[4]}{end}/24", f"{here[6]}{end}/64"] for end in (1, 2))
+            link(router, place, near, far, names=(name, "eth0"))
+            for version in (4, 6):
+                add_route(place, "default", f"{here[version]}1")
+            for network in there:
+                version = 6 if ":" in network else 4
+                add_route(router, network, f"{here[version]}2", name)
+                place.run("ip", f"-{version}", "route", "add", "local", network, "dev", "lo")
+            hosts.append(Host(place, there[0].partition("/")[0]))
         yield hosts
 
 

@@ -8,12 +8,15 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tests.asterisk.network import end
 from tests.asterisk.sip import Caller
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.asterisk.network import Host
 
 AMI_SECRET = "read-only-events"
@@ -130,19 +133,28 @@ class Ami:
 class Asterisk:
     """Asterisk on a host: its root tree stays as it is, all it writes goes into a folder of its own."""
 
-    def __init__(self, root: Path, host: Host, neighbour: Host, folder: Path) -> None:
+    def __init__(
+        self,
+        root: Path,
+        host: Host,
+        neighbour: Host,
+        folder: Path,
+        changes: Mapping[str, str] = MappingProxyType({}),
+        modules: str = MODULES,
+    ) -> None:
+        """`changes` replaces or adds files of the configuration; accounts of its own come with a pjsip.conf."""
         self._root, self._host, self._neighbour, self._folder = root, host, neighbour, folder
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("etc", "log", "run", "spool", "db", "keys", "cache"):
             (folder / name).mkdir(parents=True)
         shutil.copy(CERTIFICATE, folder / "keys")
-        modules = next(path for path in root.glob("usr/lib/**/asterisk/modules") if path.is_dir())
-        loads = "".join(f"load = {name}.so\n" for name in MODULES.split())
-        for name, text in CONFIGURATION.items():
-            filled = text.replace("{modules}", f"/{modules.relative_to(root)}").replace("{loads}", loads)
+        there = next(path for path in root.glob("usr/lib/**/asterisk/modules") if path.is_dir())
+        loads = "".join(f"load = {name}.so\n" for name in modules.split())
+        accounts = "".join(ACCOUNT.format(name=name) for name in ACCOUNTS)
+        files = {**CONFIGURATION, "pjsip.conf": CONFIGURATION["pjsip.conf"] + accounts, **changes}
+        for name, text in files.items():
+            filled = text.replace("{modules}", f"/{there.relative_to(root)}").replace("{loads}", loads)
             (folder / "etc" / name).write_text(filled)
-        with (folder / "etc/pjsip.conf").open("a") as file:
-            file.writelines(ACCOUNT.format(name=name) for name in ACCOUNTS)
 
     def start(self) -> None:
         """Start it, and wait until SIP and AMI both answer: AMI comes first, PJSIP some time later."""

@@ -1,12 +1,15 @@
-"""A SIP client that can do one thing: REGISTER with digest authentication, over UDP or TCP (RFC 3261, RFC 2617)."""
+"""A SIP client that registers, calls, guesses and asks: digest authentication over UDP or TCP (RFC 3261, RFC 2617)."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
 import re
 import secrets
 import socket
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -18,24 +21,99 @@ PATIENCE = 1.5
 _STATUS = re.compile(rb"SIP/2\.0 (\d{3}) ")
 _LENGTH = re.compile(rb"\r\nContent-Length:\s*(\d+)", re.IGNORECASE)
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_ECHOED = re.compile(r"^(?:Via|From|To|Call-ID|CSeq):.*$", re.MULTILINE | re.IGNORECASE)
+_OFFER = (
+    "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+)
+
+
+@dataclass
+class Wire:
+    """What becomes of datagrams, in both directions; who sees none come back sends the same bytes again (T1, T2)."""
+
+    lost: float = 0.0
+    copies: int = 1
+    """A datagram that is not lost arrives up to so many times."""
+    pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 4.0)
+    dice: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def arrivals(self) -> int:
+        """Tell how often the next datagram arrives."""
+        return 0 if self.dice.random() < self.lost else self.dice.randint(1, self.copies)
+
+
+@dataclass
+class Session:
+    """One Call-ID, with its tag, its count of requests and the last challenge."""
+
+    call: str = field(default_factory=lambda: secrets.token_hex(8))
+    tag: str = field(default_factory=lambda: secrets.token_hex(4))
+    number: int = 0
+    uses: int = 0
+    challenge: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Spelling:
+    """How a request names its ends; what a forged one needs as well as a true one."""
+
+    me: str
+    pbx: str
+    transport: str = "UDP"
+
+    def request(
+        self, session: Session, method: str, account: str, to: str = "", authorization: str = "",
+        body: str = "", branch: str = "", tail: str = "",
+    ) -> str:  # fmt: skip
+        """Write the session's next request; an ACK belongs to the one before."""
+        session.number += method != "ACK"
+        branch = branch or f"z9hG4bK{secrets.token_hex(6)}"
+        uri = f"sip:{self.pbx}" if method == "REGISTER" else f"sip:{to}@{self.pbx}"
+        callee = tail or f"<sip:{account if method == 'REGISTER' else to}@{self.pbx}>"
+        lines = [
+            f"{method} {uri} SIP/2.0",
+            f"Via: SIP/2.0/{self.transport} {self.me};branch={branch};rport",
+            "Max-Forwards: 70",
+            f"From: <sip:{account}@{self.pbx}>;tag={session.tag}",
+            f"To: {callee}",
+            f"Call-ID: {session.call}",
+            f"CSeq: {session.number} {method}",
+            f"Contact: <sip:{account}@{self.me};transport={self.transport.lower()}>",
+            *(["Expires: {expires}"] if method == "REGISTER" else []),
+            *([f"Authorization: {authorization}"] if authorization else []),
+            *(["Content-Type: application/sdp"] if body else []),
+            f"Content-Length: {len(body)}",
+        ]
+        return "\r\n".join([*lines, "", body])
+
+    def uri(self, method: str, to: str) -> str:
+        """Give the address a request asks for, which its digest covers."""
+        return f"sip:{self.pbx}" if method == "REGISTER" else f"sip:{to}@{self.pbx}"
 
 
 class Caller:
     """Someone with a SIP client on a host; one socket for all that is said."""
 
-    def __init__(self, host: Host, pbx: Host, transport: str = "udp") -> None:
-        self._pbx = pbx.address
-        self._transport = transport.upper()
-        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    def __init__(self, host: Host, pbx: Host, transport: str = "udp", port: int = 0, wire: Wire | None = None) -> None:
+        self._wire = wire
+        self._udp = transport == "udp"
+        kind = socket.SOCK_DGRAM if self._udp else socket.SOCK_STREAM
+        six = ":" in pbx.address
         with host.entered():
-            self._socket = socket.socket(socket.AF_INET, kind)
+            self._socket = socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind)
+        # A host that is a whole network has its addresses by a route alone (IP_FREEBIND, IPV6_FREEBIND).
+        self._socket.setsockopt(*((socket.IPPROTO_IPV6, 78, 1) if six else (socket.IPPROTO_IP, 15, 1)))
         self._socket.settimeout(PATIENCE)
         try:
+            self._socket.bind((host.address, port))
             self._socket.connect((pbx.address, 5060))
         except OSError:
             self._socket.close()
             raise
-        self._me = "{}:{}".format(*self._socket.getsockname())
+        form = "[{}]:{}" if six else "{}:{}"
+        name = f"[{pbx.address}]" if six else pbx.address
+        self._address = host.address
+        self._spelling = Spelling(form.format(*self._socket.getsockname()[:2]), name, transport.upper())
         self._unread = b""
 
     def __enter__(self) -> Self:
@@ -44,53 +122,136 @@ class Caller:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def register(self, account: str, password: str) -> bool | None:
+    def register(
+        self, account: str, password: str, session: Session | None = None, login: str = "", expires: int = 60
+    ) -> bool | None:
         """Register with a password: True when let in, False when refused, None when nobody answers."""
-        call = secrets.token_hex(8)
-        status, challenge = self._ask(account, call, 1)
+        session = session or Session()
+        status = self.ask("REGISTER", account, session, expires=expires)
         if status == 401:
-            status, _ = self._ask(account, call, 2, self._answer(challenge, account, password))
+            status = self.answer(session, account, password, login=login, expires=expires)
         return None if status is None else status == 200
 
-    def guess(self, account: str, times: int) -> int:
-        """Try wrong passwords, each in a session of its own; tell how many were refused before silence."""
+    def guess(self, account: str, times: int, session: Session | None = None) -> int:
+        """Try wrong passwords, each in a session of its own or all in one; tell how many were refused before silence."""
         for refused in range(times):
-            answer = self.register(account, f"wrong-{secrets.token_hex(4)}")
+            answer = self.register(account, f"wrong-{secrets.token_hex(4)}", session)
             assert answer is not True, "a made-up password was right"
             if answer is None:
                 return refused
         return times
 
-    def _ask(self, account: str, call: str, number: int, authorization: str = "") -> tuple[int | None, str]:
-        """Send one REGISTER; give the status of its final answer and the answer itself."""
-        lines = [
-            f"REGISTER sip:{self._pbx} SIP/2.0",
-            f"Via: SIP/2.0/{self._transport} {self._me};branch=z9hG4bK{secrets.token_hex(6)};rport",
-            "Max-Forwards: 70",
-            f"From: <sip:{account}@{self._pbx}>;tag={secrets.token_hex(4)}",
-            f"To: <sip:{account}@{self._pbx}>",
-            f"Call-ID: {call}",
-            f"CSeq: {number} REGISTER",
-            f"Contact: <sip:{account}@{self._me};transport={self._transport.lower()}>",
-            "Expires: 60",
-            *([f"Authorization: {authorization}"] if authorization else []),
-            "Content-Length: 0",
-        ]
+    def burst(self, account: str, password: str, answers: int = 15, session: Session | None = None) -> int | None:
+        """Answer one challenge after the other as long as it is refused, as real phones do: one Call-ID, no pause."""
+        session = session or Session()
+        status = self.ask("REGISTER", account, session)
+        for _ in range(answers):
+            if status == 401:
+                status = self.answer(session, account, password)
+        return status
+
+    def call(self, account: str, password: str, extension: str, login: str = "") -> int | None:
+        """Call an extension that hangs up by itself; tell the last status."""
+        session, offer = Session(), _OFFER.format(self._address)
+        status = self.ask("INVITE", account, session, to=extension, body=offer)
+        if status == 401:
+            status = self.answer(session, account, password, "INVITE", login, to=extension, body=offer)
+        if status == 200:
+            self.listen(4.0, until=b"BYE ")
+        return status
+
+    def ask(self, method: str, account: str, session: Session | None = None, **more: str | int) -> int | None:
+        """Send one request without a password and give the status of its final answer, None when there is none."""
+        return self._ask(session or Session(), method, account, **more)
+
+    def answer(
+        self,
+        session: Session,
+        account: str,
+        password: str,
+        method: str = "REGISTER",
+        login: str = "",
+        **more: str | int,
+    ) -> int | None:
+        """Answer the session's last challenge."""
+        to = str(more.get("to", ""))
+        proof = digest(session, method, self._spelling.uri(method, to), login or account, password)
+        return self._ask(session, method, account, authorization=proof, **more)
+
+    def shout(self, method: str, account: str, session: Session | None = None, **more: str | int) -> None:
+        """Send one request and wait for nothing."""
+        self._send(self._spelled(session or Session(), method, account, **more))
+
+    def listen(self, seconds: float, until: bytes = b"") -> None:
+        """Be a good peer for a while: say yes to what the PBX asks."""
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(OSError):
+            while (left := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                heard = self._receive()
+                self._agree(heard)
+                if not heard or (until and heard.startswith(until)):
+                    return
+
+    def _spelled(self, session: Session, method: str, account: str, expires: int = 60, **more: str) -> bytes:
+        return self._spelling.request(session, method, account, **more).replace("{expires}", str(expires)).encode()
+
+    def _ask(self, session: Session, method: str, account: str, **more: str | int) -> int | None:
+        """Send one request until somebody answers; acknowledge what an INVITE got."""
+        branch = f"z9hG4bK{secrets.token_hex(6)}"
+        message = self._spelled(session, method, account, branch=branch, **more)
+        for pause in self._wire.pauses if self._wire else (PATIENCE,):
+            status, answer = self._try(message, session, pause)
+            if status is None:
+                continue
+            if status == 401:
+                session.challenge = challenge_of(answer)
+                session.uses = 0
+            if method == "INVITE":
+                tail = re.search(r"^To: (.*?)\r?$", answer, re.MULTILINE)
+                branch = "" if status == 200 else branch
+                self._send(self._spelled(session, "ACK", account, to=more["to"], branch=branch, tail=tail and tail[1]))
+            return status
+        return None
+
+    def _try(self, message: bytes, session: Session, pause: float) -> tuple[int | None, str]:
+        """Send once, and hear what comes within the pause."""
         # A socket that refuses, breaks or stays silent all mean one thing to a caller: nobody answers.
         with contextlib.suppress(OSError):
-            self._socket.send("\r\n".join([*lines, "", ""]).encode())
-            while answer := self._receive():
+            self._send(message)
+            deadline = time.monotonic() + pause
+            while (left := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                answer = self._receive()
+                if not answer:
+                    break
                 status = _STATUS.match(answer)
+                self._agree(answer)
                 # Older answers, provisional ones and Asterisk's own requests are not what was asked for.
-                asked_for = f"Call-ID: {call}".encode() in answer and f"CSeq: {number} ".encode() in answer
+                asked_for = (
+                    f"Call-ID: {session.call}".encode() in answer and f"CSeq: {session.number} ".encode() in answer
+                )
                 if asked_for and status and int(status[1]) >= 200:
                     return int(status[1]), answer.decode()
         return None, ""
 
+    def _agree(self, message: bytes) -> None:
+        """Say 200 to a request of the PBX: a BYE at the end of a call, an OPTIONS."""
+        if message and not message.startswith((b"SIP/2.0", b"ACK")):
+            echoed = [line.rstrip("\r") for line in _ECHOED.findall(message.decode(errors="replace"))]
+            self._send("\r\n".join(["SIP/2.0 200 OK", *echoed, "Content-Length: 0", "", ""]).encode())
+
+    def _send(self, message: bytes) -> None:
+        for _ in range(self._wire.arrivals() if self._wire else 1):
+            self._socket.send(message)
+
     def _receive(self) -> bytes:
         """Read one message; on TCP they follow each other without a gap."""
-        if self._transport == "UDP":
-            return self._socket.recv(65_535)
+        if self._udp:
+            heard = self._socket.recv(65_535)
+            while self._wire and not self._wire.arrivals():
+                heard = self._socket.recv(65_535)
+            return heard
         while b"\r\n\r\n" not in self._unread:
             piece = self._socket.recv(65_535)
             if not piece:
@@ -101,17 +262,24 @@ class Caller:
         self._unread = rest[int(length[1]) if length else 0 :]
         return head
 
-    def _answer(self, challenge: str, account: str, password: str) -> str:
-        """Answer a challenge (RFC 2617 with qop=auth)."""
-        field = dict(_CHALLENGE.findall(challenge.partition("WWW-Authenticate: Digest")[2].partition("\r\n")[0]))
-        uri, cnonce = f"sip:{self._pbx}", secrets.token_hex(8)
-        who = _md5(f"{account}:{field['realm']}:{password}")
-        response = _md5(f"{who}:{field['nonce']}:00000001:{cnonce}:auth:{_md5(f'REGISTER:{uri}')}")
-        return (
-            f'Digest username="{account}", realm="{field["realm"]}", nonce="{field["nonce"]}", uri="{uri}",'
-            f' response="{response}", algorithm=MD5, opaque="{field.get("opaque", "")}", qop=auth,'
-            f' nc=00000001, cnonce="{cnonce}"'
-        )
+
+def challenge_of(answer: str) -> dict[str, str]:
+    """Read the challenge of a 401."""
+    return dict(_CHALLENGE.findall(answer.partition("WWW-Authenticate: Digest")[2].partition("\r\n")[0]))
+
+
+def digest(session: Session, method: str, uri: str, login: str, password: str, cnonce: str = "") -> str:
+    """Answer a challenge (RFC 2617 with qop=auth)."""
+    field, cnonce = session.challenge, cnonce or secrets.token_hex(8)
+    session.uses += 1
+    count = f"{session.uses:08x}"
+    who = _md5(f"{login}:{field['realm']}:{password}")
+    response = _md5(f"{who}:{field['nonce']}:{count}:{cnonce}:auth:{_md5(f'{method}:{uri}')}")
+    return (
+        f'Digest username="{login}", realm="{field["realm"]}", nonce="{field["nonce"]}", uri="{uri}",'
+        f' response="{response}", algorithm=MD5, opaque="{field.get("opaque", "")}", qop=auth,'
+        f' nc={count}, cnonce="{cnonce}"'
+    )
 
 
 def _md5(text: str) -> str:
