@@ -9,7 +9,7 @@ from guard.cli.client import ask_list
 from guard.cli.options import add_command, add_noun, read_config
 from guard.cli.output import Output, note
 from guard.cli.table import as_text, text
-from guard.errors import ConfigError, DaemonUnreachable
+from guard.errors import ConfigError, DaemonUnreachable, NotFound
 from guard.wire.control import Call, Request, describe_rule
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from guard.cli.options import Commands
+    from guard.core.rule import Rule
+    from guard.settings.cases import Case
     from guard.settings.config import Config
     from guard.settings.rulefile import RuleSet
 
@@ -32,6 +34,13 @@ def add_to(commands: Commands) -> None:
     about = "Check rule files without touching anything: those named, or those of the configuration."
     check = add_command(verbs, "check", _check, about, "rules check", "rules check ./my-rule.yaml")
     check.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="rule files, or folders of them")
+    about = (
+        "Run the cases in the rules: each says what a sender does and what must follow, and is run with this rule\n"
+        "alone. Without names, all rules of the configuration. The exit code is 1 if a case comes to something else."
+    )
+    test = add_command(verbs, "test", _test, about, "rules test", "rules test pjsip-guessing ./my-rule.yaml")
+    test.add_argument("names", nargs="*", metavar="NAME|FILE", help="rules by name, or rule files")
+    test.add_argument("--rules", type=Path, metavar="DIR", help="the rules of this folder and no others")
 
 
 def _list(options: Namespace) -> int:
@@ -87,6 +96,48 @@ def _check(options: Namespace) -> int:
     return 0
 
 
+def _test(options: Namespace) -> int:
+    rules = _chosen(options)
+    from guard.replay.prove import prove
+
+    results: list[dict[str, object]] = [
+        {
+            "rule": rule.name, "case": str(case), "line": case.place.line, "wanted": case.then.value,
+            "followed": (proof := prove(rule, case)).words, "ok": proof.ok,
+        }
+        for rule, cases in rules
+        for case in cases
+    ]  # fmt: skip
+    without = [rule.name for rule, cases in rules if not cases]
+    output = Output(options)
+    if output.as_json:
+        output.json({"cases": results, "without": without})
+    else:
+        output.list(TESTED, results, "no rule has a case")
+    for name in without:
+        note(f"{name} has no cases; write them, so that others see what it does")
+    return 0 if all(result["ok"] for result in results) else 1
+
+
+def _chosen(options: Namespace) -> list[tuple[Rule, tuple[Case, ...]]]:
+    """Return the rules that were asked for, each with its cases: a file if it looks like one, else a name."""
+    from guard.settings.mistakes import Place
+    from guard.settings.rulefile import Folder, load_rule_file, load_rules
+
+    files = [name for name in options.names if "/" in name or name.endswith(".yaml")]
+    found: list[tuple[Rule, tuple[Case, ...]]] = []
+    if options.rules or len(files) < len(options.names) or not files:
+        folders = [Folder(options.rules, Place(str(options.rules)))] if options.rules else None
+        ruleset = load_rules(folders or read_config(options, needed=False).rules)
+        rules = {rule.name: (rule, ruleset.cases[rule.name]) for rule in ruleset.rules}
+        names = [name for name in options.names if name not in files]
+        for name in names:
+            if name not in rules:
+                raise NotFound(f"there is no rule {name!r}; 'astguard rules list' has all, a file ends in .yaml")
+        found += [rules[name] for name in names or (() if files else rules)]
+    return found + [rule for rule in map(load_rule_file, map(Path, files)) if rule]
+
+
 def count(number: int, noun: str) -> str:
     """Write a number and what is counted: `1 rule`, `6 rules`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -100,4 +151,9 @@ def _about(rule: Mapping[str, object]) -> str:
 LIST = (
     ("RULE", text("name")), ("MODE", text("mode")), ("THRESHOLD", text("threshold")), ("WINDOW", text("window")),
     ("BAN", text("ban")), ("FILE", _about),
+)  # fmt: skip
+
+TESTED = (
+    ("RULE", text("rule")), ("CASE", text("case")), ("WANTED", text("wanted")),
+    ("RESULT", lambda item: "ok" if item.get("ok") else f"FAILED: {as_text(item.get('followed'))}"),
 )  # fmt: skip

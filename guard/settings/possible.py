@@ -1,4 +1,4 @@
-"""Which service of Asterisk can report which event, and which ACL names it can give (docs/asterisk.md).
+"""Which service of Asterisk can report which event where, and which ACL names it can give (docs/asterisk.md).
 
 Read from Asterisk 16 and 22 and seen in recordings of both. AuthMethodNotAllowed, LoadAverageLimit, MemoryLimit and
 UnexpectedAddress have no caller in either.
@@ -6,7 +6,7 @@ UnexpectedAddress have no caller in either.
 
 from __future__ import annotations
 
-from guard.core.event import Kind, Service
+from guard.core.event import Kind, Sensor, Service
 
 POSSIBLE: dict[Service, frozenset[Kind]] = {
     Service.PJSIP: frozenset(
@@ -48,6 +48,20 @@ POSSIBLE: dict[Service, frozenset[Kind]] = {
     ),
 }
 
+IN_MESSAGES: dict[Service, frozenset[Kind]] = {
+    Service.PJSIP: frozenset(
+        {Kind.CHALLENGE_RESPONSE_FAILED, Kind.FAILED_ACL, Kind.INVALID_ACCOUNT_ID, Kind.UNKNOWN_EXTENSION}
+    ),
+    Service.IAX2: POSSIBLE[Service.IAX2],
+    Service.SIP: frozenset(
+        {Kind.CHALLENGE_RESPONSE_FAILED, Kind.FAILED_ACL, Kind.INVALID_ACCOUNT_ID, Kind.INVALID_PASSWORD}
+    ),
+    Service.AMI: frozenset(),  # manager.c writes a stranger's text raw, so its lines are never judged
+}
+"""What the words of a line of `messages` stand for."""
+
+_ONLY_IN_MESSAGES = frozenset({Kind.UNKNOWN_EXTENSION})
+
 ACL_NAMES: dict[Service, frozenset[str]] = {
     Service.PJSIP: frozenset(
         {
@@ -64,3 +78,26 @@ ACL_NAMES: dict[Service, frozenset[str]] = {
     Service.AMI: frozenset(),
     Service.IAX2: frozenset(),
 }
+
+
+def told(service: Service, sensors: frozenset[Sensor] | None) -> frozenset[Kind]:
+    """Return the events of a service that these sensors tell of; None is what a rule counts that names no sensor."""
+    if sensors is None:
+        # Over AMI chan_sip's address is the sender's own word.
+        sensors = frozenset({Sensor.MESSAGES}) if service is Service.SIP else frozenset(Sensor)
+    written = IN_MESSAGES[service] if Sensor.MESSAGES in sensors else frozenset()
+    return written | _reported(service, sensors)
+
+
+def provable(service: Service, sensors: frozenset[Sensor] | None) -> frozenset[Kind]:
+    """Return the events of a service of which these sensors can tell with a proof of the sender's address."""
+    return (
+        frozenset() if service is Service.SIP else _reported(service, frozenset(Sensor) if sensors is None else sensors)
+    )
+
+
+def _reported(service: Service, sensors: frozenset[Sensor]) -> frozenset[Kind]:
+    """Return what comes as security events; of IAX2 nothing does."""
+    if service is Service.IAX2 or sensors <= {Sensor.MESSAGES}:
+        return frozenset()
+    return POSSIBLE[service] - _ONLY_IN_MESSAGES

@@ -125,9 +125,18 @@ class Table:
                 found[name] = Placed(number, place)
         return found
 
-    def table(self, key: str, keys: Collection[str]) -> Table:
+    def table(self, key: str, keys: Collection[str], required: Collection[str] = ()) -> Table:
         """Return the section under a key; an absent one is empty."""
-        return Table(self._nodes.get(key, Mapping(self.place)), self._mistakes, keys)
+        return Table(self._nodes.get(key, Mapping(self.place)), self._mistakes, keys, required)
+
+    def tables(self, key: str, keys: Collection[str], required: Collection[str] = ()) -> list[Table]:
+        """Return the sections under a key that holds one or a list of them; an empty list if it is not given."""
+        node = self._nodes.get(key, Items(self.place))
+        nodes = node.items if isinstance(node, Items) else [node]
+        if key in self._nodes and (not nodes or _is_empty(node)):
+            self._fail(key, node.place, f"{key!r} has no value")
+            return []
+        return [Table(item, self._mistakes, keys, required) for item in nodes]
 
     def _read(self, key: str, node: Node, read: Callable[[str], T], default: T) -> T:
         if isinstance(node, Scalar) and not node.empty:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from yaml._yaml import Mark as CMark
 
 MAX_BYTES = 256 * 1024  # an allowlist of some 8,000 networks; stock rule files are under 1 KiB
-MAX_DEPTH = 8  # the schemas need three
+MAX_DEPTH = 8  # the schemas need six
 
 # Control characters other than tab and line ends; of the rest, what YAML 1.1 itself does not allow.
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")

@@ -1,4 +1,4 @@
-"""A ban as JSON: the one form in which the API, the command line and replay show it."""
+"""Bans and alarms as JSON: the one form in which the API, the command line and replay show them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from guard.core.address import show
+from guard.core.text import printable
 from guard.core.units import SECOND, Duration, Instant
 
 if TYPE_CHECKING:
+    from guard.core.alarm import Alarm
     from guard.core.ban import Ban
     from guard.core.units import Wall
 
+ACCOUNT_LIMIT = 80  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,7 +48,19 @@ def describe_replayed(ban: Ban) -> dict[str, object]:
         "offences": ban.offences,
         "events": ban.events,
         "evidence": ban.evidence.value,
-        "by": "event",
+        "by": getattr(ban, "by", "event"),
+    }
+
+
+def describe_alarm(alarm: Alarm) -> dict[str, object]:
+    """Return the contract object of an alarm whose instant is the wall clock's; its account is made fit to be shown."""
+    return {
+        "kind": str(alarm.kind),
+        "at": show_time(alarm.at),
+        "source": None if alarm.source is None else show(alarm.source),
+        "account": None if alarm.account is None else printable(alarm.account, ACCOUNT_LIMIT),
+        "rule": alarm.rule,
+        "text": alarm.text,
     }
 
 

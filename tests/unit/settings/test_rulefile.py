@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.core.event import Kind, Service
-from guard.core.rule import Mode, Rule, Scope
+from guard.core.event import Kind, Sensor, Service
+from guard.core.rule import Across, Mode, Rule, Scope, Trusted
 from guard.core.units import DAY, HOUR, MINUTE, SECOND, format_duration
 from guard.errors import ConfigError
 from guard.settings.mistakes import MAX_MISTAKES, Place
-from guard.settings.possible import ACL_NAMES, POSSIBLE
+from guard.settings.possible import ACL_NAMES, IN_MESSAGES, POSSIBLE, provable, told
 from guard.settings.rulefile import MAX_RULES, Folder, load_rule, load_rules, stock_rules_folder
 
 STOCK = Path(__file__).parents[3] / "rules"
@@ -50,6 +50,10 @@ def test_the_shortest_rule_has_the_documented_defaults(tmp_path):
         prefix={4: 32, 6: 64},
         forget=30 * DAY,
         mode=None,
+        distinct=False,
+        trusted=Trusted.SLOW,
+        across=None,
+        sensors=None,
     )
 
 
@@ -59,25 +63,34 @@ about: >
   Two lines
   of words.
 service: [PJSIP, AMI]
-events: {FailedACL: 100, InvalidAccountID: 1}
+events: {FailedACL: 100, ChallengeResponseFailed: 1}
+sensor: [ami, security]
+distinct: account
 account: [<unknown>, anonymous, "", 0123, no]
 evidence: proven
-threshold: 1000
+threshold: 500
 window: 7d
 ban: [1s, 1h30m, 1h30m, 30d]
 forget: 366d
 prefix: {ipv4: 8, ipv6: 128}
+across: {sources: 64, threshold: 499}
 scope: slow
+trusted: alarm
 mode: observe
+cases: {sends: 1 FailedACL, then: nothing}
 """
     assert rule(tmp_path, text) == Rule(
         name="a-rule",
         about="Two lines of words.",
         services=frozenset({Service.PJSIP, Service.AMI}),
-        weights={Kind.FAILED_ACL: 100, Kind.INVALID_ACCOUNT_ID: 1},
+        weights={Kind.FAILED_ACL: 100, Kind.CHALLENGE_RESPONSE_FAILED: 1},
+        sensors=frozenset({Sensor.AMI, Sensor.SECURITY}),
+        distinct=True,
+        across=Across(sources=64, threshold=499),
+        trusted=Trusted.ALARM,
         accounts=frozenset({"<unknown>", "anonymous", "", "0123", "no"}),
         proven_only=True,
-        threshold=1000,
+        threshold=500,
         window=7 * DAY,
         ban=(SECOND, 90 * MINUTE, 90 * MINUTE, 30 * DAY),
         forget=366 * DAY,
@@ -221,10 +234,64 @@ def test_a_rule_counts_something(tmp_path, events):
          "1:21: InvalidAccountID names no ACL, so a rule with 'acl' never counts it"),
         ("service: SIP\nevents: FailedACL\nevidence: proven",
          "3:11: chan_sip's addresses are the sender's own words and never proven"),
+        ("service: IAX2\nevents: FailedACL\nevidence: proven",
+         "3:11: only 'messages' tells of this, and no line of it is proven: it names no transport"),
+        ("events: UnknownExtension\nevidence: proven",
+         "2:11: only 'messages' tells of this, and no line of it is proven: it names no transport"),
+        ("events: FailedACL\nevidence: proven\nsensor: messages",
+         "2:11: only 'messages' tells of this, and no line of it is proven: it names no transport"),
+        ("events: UnknownExtension\nsensor: [security, ami]",
+         "1:9: ami and security never tells of UnknownExtension; the sensor messages does"),
+        ("service: AMI\nevents: FailedACL\nsensor: messages",
+         "2:9: messages never tells of FailedACL; the sensor ami or security does"),
+        ("service: SIP\nevents: [FailedACL, SessionLimit]",
+         ("2:21: of chan_sip 'messages' is read, which never tells of SessionLimit; "
+          "'sensor: ami' counts what anybody can forge")),
+        ("service: [IAX2, PJSIP]\nevents: ChallengeResponseFailed\nsensor: ami",
+         "1:11: IAX2 reports none of the rule's events"),
+        ("events: [ChallengeResponseFailed, ChallengeSent]",
+         "1:35: ChallengeSent stands alone: it counts what was never answered; give it a rule of its own"),
     ],
 )  # fmt: skip
 def test_a_rule_that_could_never_count_is_a_mistake(tmp_path, lines, said):
     assert mistakes_of(tmp_path, f"{lines}\nthreshold: 1\nwindow: 1m\nban: 1m\n") == [said]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("across: {sources: 10, threshold: 9}", "4:34: what is enough here must be less than the rule's own 9"),
+        ("across: {sources: 10}", "4:9: 'threshold' is missing"),
+        ("across: {sources: 1, threshold: 2}", "4:19: '1' is not a whole number from 2 to 64"),
+        ("across: 10", "4:9: expected lines of 'key: value' such as sources or threshold"),
+        ("across: {sources: 10, threshold: 2, rules: 1}", "4:37: unknown key 'rules'; known are sources, threshold"),
+        ("sensor: mesages", "4:9: 'mesages' is not a sensor; did you mean 'messages'?"),
+        ("distinct: yes", "4:11: 'yes' is not what can be distinct; write one of account"),
+        ("distinct: account\naccount: [a, b]",
+         "4:11: the accounts named come to 2 at the most, each counted once: the threshold is never reached"),
+        ("trusted: all",
+         "4:10: 'all' is not what follows for trusted accounts; write one of ban, sip, slow, alarm"),
+        ("scope: slow\ntrusted: sip", "5:10: trusted accounts would fare worse than others; take slow or alarm"),
+    ],
+)  # fmt: skip
+def test_what_the_keys_of_judgement_say(tmp_path, lines, said):
+    first = "events: ChallengeResponseFailed\nthreshold: 9\nwindow: 1m\n"
+    assert mistakes_of(tmp_path, f"{first}{lines}\nban: 1m\n") == [said]
+
+
+def test_across_is_about_guesses(tmp_path):
+    text = "events: {0}\nthreshold: 9\nwindow: 1m\nban: 1m\nacross: {{sources: 10, threshold: 2}}\n"
+    said = "5:9: 'across' is about accounts guessed at; the rule counts no ChallengeResponseFailed or InvalidPassword"
+    assert mistakes_of(tmp_path, text.format("InvalidAccountID")) == [said]
+    assert rule(tmp_path, text.format("[InvalidAccountID, InvalidPassword]")).across == (10, 2)
+
+
+def test_chan_sip_is_told_by_messages_unless_the_rule_takes_ami_on_its_word():
+    assert told(Service.SIP, None) == IN_MESSAGES[Service.SIP]
+    assert told(Service.SIP, frozenset({Sensor.AMI})) == POSSIBLE[Service.SIP]
+    assert told(Service.PJSIP, None) == POSSIBLE[Service.PJSIP]
+    assert all(IN_MESSAGES[service] <= POSSIBLE[service] for service in Service)
+    assert provable(Service.SIP, None) == provable(Service.IAX2, None) == frozenset()
 
 
 def test_the_names_of_acls_are_told_in_the_same_order_each_time(tmp_path):
@@ -452,8 +519,14 @@ def written(rule):
         "prefix": {f"ipv{family}": str(length) for family, length in rule.prefix.items()},
         "scope": str(rule.scope),
         "evidence": "proven" if rule.proven_only else "any",
+        "trusted": str(rule.trusted),
     }
-    for key, values in (("service", rule.services), ("acl", rule.acls), ("account", rule.accounts)):
+    if rule.across:
+        fields["across"] = {key: str(number) for key, number in rule.across._asdict().items()}
+    if rule.distinct:
+        fields["distinct"] = "account"
+    lists = (("service", rule.services), ("acl", rule.acls), ("account", rule.accounts), ("sensor", rule.sensors))
+    for key, values in lists:
         if values is not None:
             fields[key] = sorted(map(str, values))
     if rule.mode:
@@ -464,21 +537,33 @@ def written(rule):
 @st.composite
 def rules(draw):
     service = draw(st.sampled_from([Service.PJSIP, Service.AMI]))
-    kinds = st.sampled_from(sorted(POSSIBLE[service] - {Kind.SUCCESSFUL_AUTH}))
+    sensors = draw(st.none() | st.sets(st.sampled_from([Sensor.AMI, Sensor.SECURITY]), min_size=1))
+    sensors = sensors and frozenset(sensors)
+    kinds = st.sampled_from(sorted(provable(service, sensors) - {Kind.SUCCESSFUL_AUTH, Kind.CHALLENGE_SENT}))
     acls = draw(st.none() | st.sets(st.sampled_from(sorted(ACL_NAMES[Service.PJSIP])), min_size=1))
     if acls:
         service, kinds = Service.PJSIP, st.just(Kind.FAILED_ACL)
     proven = draw(st.booleans())
     words = st.text("aZ09:#'\"<>&*!äé€-[]{}|%@,?~\\", max_size=8)
+    weights = draw(st.dictionaries(kinds, st.integers(1, 100), min_size=1))
+    threshold = draw(st.integers(1, 1000))
+    guesses = {Kind.CHALLENGE_RESPONSE_FAILED, Kind.INVALID_PASSWORD} & weights.keys()
+    across = st.builds(Across, st.integers(2, 64), st.integers(1, max(1, threshold - 1)))
+    accounts = draw(st.none() | st.frozensets(words, min_size=1, max_size=4))
+    scope = draw(st.sampled_from(Scope))
     return Rule(
         name="a-rule",
         about=" ".join(draw(st.lists(words.filter(bool), max_size=3))),
         services=draw(st.none() | st.just(frozenset({service}))),
-        weights=draw(st.dictionaries(kinds, st.integers(1, 100), min_size=1)),
+        weights=weights,
+        sensors=sensors,
+        across=draw(st.none() | across) if guesses and threshold > 1 else None,
+        distinct=accounts is None and draw(st.booleans()),
+        trusted=draw(st.sampled_from([word for word in Trusted if word != "sip" or scope != "slow"])),
         acls=frozenset(acls) if acls else None,
-        accounts=draw(st.none() | st.frozensets(words, min_size=1, max_size=4)),
+        accounts=accounts,
         proven_only=proven,
-        threshold=draw(st.integers(1, 1000)),
+        threshold=threshold,
         window=draw(st.integers(1, 7 * 86400)) * SECOND,
         ban=tuple(n * SECOND for n in sorted(draw(st.lists(st.integers(1, 30 * 86400), min_size=1, max_size=20)))),
         forget=draw(st.integers(1, 366)) * DAY,
@@ -486,7 +571,7 @@ def rules(draw):
             4: draw(st.integers(8 if proven else 32, 32)),
             6: draw(st.integers(32 if proven else 64, 128)),
         },
-        scope=draw(st.sampled_from(Scope)),
+        scope=scope,
         mode=draw(st.none() | st.sampled_from(Mode)),
     )
 
@@ -497,9 +582,13 @@ def test_a_rule_written_down_is_read_back_the_same(tmp_path_factory, wanted):
 
 
 schema_like = st.recursive(
-    st.sampled_from(["FailedACL", "PJSIP", "1h", "5", "", "proven", "~"]) | st.text(max_size=5),
+    st.sampled_from(["FailedACL", "PJSIP", "1h", "5", "", "proven", "~", "2 FailedACL at once", "ban"])
+    | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["ipv4", "FailedACL", "x"]), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["ipv4", "FailedACL", "sends", "then", "after", "sources", "x"]), inner, max_size=3
+        )
     ),
     max_leaves=6,
 )
@@ -517,6 +606,11 @@ KEYS = [
     "prefix",
     "scope",
     "mode",
+    "sensor",
+    "distinct",
+    "across",
+    "trusted",
+    "cases",
     "other",
 ]
 

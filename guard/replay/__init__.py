@@ -7,21 +7,22 @@ is what the daemon would have done.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from guard.core.ban import Op
 from guard.core.engine import MAX_AGE, Engine
 from guard.core.rule import SIP_PORTS, Mode
 from guard.core.units import Instant, Wall
 from guard.recordings import Recordings
-from guard.wire.describe import describe_replayed
+from guard.replay.drive import AFTERMATH, Drive
+from guard.wire.describe import describe_alarm, describe_replayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from guard.core.address import Source
+    from guard.core.alarm import Alarm
     from guard.core.ban import Ban
     from guard.core.event import SecurityEvent
     from guard.core.rule import Rule
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Report:
-    """What a replay found. `bans` in the order in which they were made; `seconds` is how long the replay took."""
+    """What a replay found. `bans` and `alarms` in the order in which they came; `seconds` is how long it took."""
 
     events: int
     outcomes: dict[str, int]
     tampered: int
     bans: list[Ban]
     seconds: float
-    alarms: list[dict[str, object]] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
         """Return the contract object of `replay -o json`."""
@@ -45,7 +46,7 @@ class Report:
             "outcomes": self.outcomes,
             "tampered": self.tampered,
             "bans": [describe_replayed(ban) for ban in self.bans],
-            "alarms": self.alarms,
+            "alarms": [describe_alarm(alarm) for alarm in self.alarms],
             "seconds": round(self.seconds, 3),
         }
 
@@ -64,26 +65,21 @@ def replay(
     """
     started = time.perf_counter()
     engine = Engine(rules, mode=Mode.ENFORCE, allow=allow, sip_ports=sip_ports)
+    drive = Drive(engine)
     recordings = Recordings(files, progress)
-    bans: list[Ban] = []
     batch: list[SecurityEvent] = []
     now, wall = Instant(0), Wall(0)  # they part where the recorded clock was set back
-
-    def judge() -> None:
-        engine.handle(batch, now, wall)
-        made = [change.ban for change in engine.take_changes() if change.op is Op.ADD]
-        ahead = now - wall
-        bans.extend(replace(ban, since=Instant(ban.since - ahead), until=Instant(ban.until - ahead)) for ban in made)
-        batch.clear()
-
     for event in recordings.events():
         if not wall - MAX_AGE <= event.at <= wall:
-            judge()
+            drive.handle(batch, now, wall)
+            batch.clear()
             now, wall = Instant(now + max(event.at - wall, 0)), event.at
         batch.append(event)
-    judge()
+    drive.handle(batch, now, wall)
+    drive.let_pass(Instant(now + AFTERMATH))
     counts = engine.tally.counts
     outcomes = {
         name.removeprefix("outcome."): count for name, count in counts.items() if name.startswith("outcome.") and count
     }
-    return Report(counts["events"], outcomes, recordings.tampered, bans, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Report(counts["events"], outcomes, recordings.tampered, drive.bans, seconds, drive.alarms)
