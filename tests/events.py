@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from guard.core.address import parse_host
 from guard.core.event import Kind, SecurityEvent, Service, Transport
 from guard.core.rule import Rule
 from guard.core.units import HOUR, MINUTE, Duration, Wall
+
+_CALLS = count()
 
 
 def event(
@@ -16,11 +20,12 @@ def event(
     *,
     at=0,
     account="101",
-    session="call-1",
+    session=None,
     port=None,
     **fields,
 ):
-    """Make an event; `at` in nanoseconds of the wall clock."""
+    """Make an event; `at` in nanoseconds of the wall clock. Each has a session of its own unless one is given."""
+    session = f"call-{next(_CALLS)}" if session is None else session
     host = parse_host(source) if isinstance(source, str) else source
     port = port or (5038 if service is Service.AMI else 5060)
     return SecurityEvent(Wall(at), kind, service, account, session, host, transport, port, **fields)
@@ -35,3 +40,8 @@ def rule(name="guessing", **changes):
         "ban": (Duration(10 * MINUTE), HOUR),
     }
     return Rule(name=name, **(given | changes))
+
+
+def each(events):
+    """Give each event a session of its own, so that none of them folds."""
+    return [event._replace(session=f"each-{next(_CALLS)}") for event in events]

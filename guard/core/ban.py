@@ -20,7 +20,8 @@ class Ban:
     `rule` is the rule's name, or `manual` for a ban by command. `reason` says more in words of ours or the
     administrator's, `origin` who decided: `rule`, `manual`, later a feed or a fleet. `strike` counts the bans this
     source has had, this one included; `offences` is the weight that tripped the rule, `events` how many events of
-    the source were read before the ban, the one that banned included.
+    the source were read before the ban, the one that banned included. `by` tells what brought it: an `event`, a line
+    of the `log`, the `timer` on which held attempts count, or a `command`.
     """
 
     source: Source
@@ -34,6 +35,7 @@ class Ban:
     events: int = 0
     reason: str = ""
     origin: str = "rule"
+    by: str = "event"
 
 
 class Op(StrEnum):

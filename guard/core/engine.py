@@ -15,29 +15,38 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from guard.core import alarm
 from guard.core.address import is_special, site, widen
+from guard.core.alarm import Alarm, Alarms
+from guard.core.attempt import Attempts
 from guard.core.ban import Ban, Change, Op
-from guard.core.event import FAILURES, WEB, Service
+from guard.core.event import FAILURES, WEB, Kind, Sensor, Service
+from guard.core.failing import Failing
 from guard.core.hosts import Hosts
+from guard.core.judge import UNPROVEN_MAX, Judge
 from guard.core.ledger import CAPACITY, Ledger
+from guard.core.limit import UnprovenLimit
 from guard.core.outcome import Outcome
 from guard.core.rule import SIP_PORTS, Evidence, Mode, Scope
 from guard.core.sourceset import SourceSet
 from guard.core.tally import Tally
+from guard.core.target import Targets
+from guard.core.text import printable
 from guard.core.track import Track
+from guard.core.trust import Trust
 from guard.core.units import HOUR, Duration, Instant, Wall
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from guard.core.address import Source
-    from guard.core.event import Kind, SecurityEvent
+    from guard.core.attempt import Attempt
+    from guard.core.event import SecurityEvent
+    from guard.core.hosts import Host
     from guard.core.rule import Rule
 
 MAX_AGE = HOUR
 """An event is never taken to be older than this, whatever the two clocks say."""
-UNPROVEN_MAX = HOUR
-"""The longest ban on unproven evidence: whoever was framed is back soon."""
 
 MANUAL = "manual"
 ADOPTED = "adopted"
@@ -54,6 +63,7 @@ class Engine:
         allow: Iterable[Source] = (),
         sip_ports: Collection[int] = SIP_PORTS,
         capacity: int = CAPACITY,
+        unproven_max: Duration = UNPROVEN_MAX,
     ) -> None:
         self.mode = mode
         self._sip_ports = frozenset(sip_ports)
@@ -64,6 +74,13 @@ class Engine:
         self.now = Instant(0)
         self._changes: list[Change] = []
         self._hosts = Hosts(self.ledger, self.allow)
+        self._attempts = Attempts()
+        self._trust = Trust()
+        self._alarms = Alarms()
+        self._judge = Judge(
+            ledger=self.ledger, shadow=self.shadow, allow=self.allow, hosts=self._hosts, trust=self._trust,
+            failing=Failing(), targets=Targets(), alarms=self._alarms, unproven_max=unproven_max, limit=UnprovenLimit(),
+        )  # fmt: skip
         self.rules = tuple(rules)
         self._tracks: dict[tuple[Service, Kind], list[Track]] = {}
         self._all_tracks = [Track(rule, mode) for rule in self.rules]
@@ -75,21 +92,32 @@ class Engine:
     # What comes in.
 
     def handle(self, events: Sequence[SecurityEvent], now: Instant, wall: Wall) -> list[Outcome]:
-        """Judge a batch that was read at `now`, when the wall clock said `wall`; one outcome per event, in order."""
+        """Take a batch that was read at `now`, when the wall clock said `wall`; one outcome per event, in order."""
         now = self._advance(now)
-        outcomes = [self._judge(event, Instant(now - min(max(wall - event.at, 0), MAX_AGE)), now) for event in events]
-        self.tally.fail([(event.service, event.transport, event.source) for event in events if event.kind in FAILURES])
+        outcomes = [self._take(event, Instant(now - min(max(wall - event.at, 0), MAX_AGE)), now) for event in events]
+        self.tally.fail(
+            [
+                (event.service, event.transport, event.source)
+                for event in events
+                if event.kind in FAILURES and event.sensor is not Sensor.MESSAGES  # AMI has told, or will
+            ]
+        )
         self.tally.add("events", len(outcomes))
         for outcome, count in Counter(outcomes).items():
             self.tally.add(f"outcome.{outcome}", count)
-        self.tally.counts["hosts.forgotten"] = self._hosts.forgotten
-        self.tally.counts["strikes.forgotten"] = self.ledger.strikes_forgotten
-        self.tally.counts["window.evicted"] = sum(track.evicted for track in self._all_tracks)
+        self._count_tables()
         return outcomes
 
     def tick(self, now: Instant) -> None:
-        """Let time pass: end the bans that are over. Calling it more often than needed changes nothing."""
+        """Let time pass: end the bans that are over, count what was held. More often than needed changes nothing."""
         self._advance(now)
+        self._count_tables()
+
+    def muted(self, count: int, now: Instant) -> None:
+        """Take note that Asterisk could not issue so many security events; its log says so, but not whose they were."""
+        text = "Asterisk could not issue security events; somebody may be hiding from it: only the log shows him"
+        self.tally.add("log.muted", count)
+        self._alarms.add(Alarm(kind=alarm.Kind.MUTED, at=self._advance(now), text=text))
 
     def ban(
         self, source: Source, length: Duration, now: Instant, *, reason: str = "", scope: Scope = Scope.ALL
@@ -97,10 +125,10 @@ class Engine:
         """Ban by hand; False if that changes nothing. The caller has asked `allow.touches(source)` before."""
         now = self._advance(now)
         assert not self.allow.touches(source), "nothing on the allowlist is ever banned"
-        strike = self.ledger.strike(source, Evidence.PROVEN, MAX_AGE, now)
+        strike = self.ledger.strike(source, Evidence.PROVEN, MAX_AGE, now, now)
         ban = Ban(
-            source=source, rule=MANUAL, since=now, until=Instant(now + length), scope=scope,
-            strike=strike, events=self._hosts.events_of(source, source), reason=reason, origin=MANUAL,
+            source=source, rule=MANUAL, since=now, until=Instant(now + length), scope=scope, strike=strike,
+            events=self._hosts.events_of(source, source), reason=reason, origin=MANUAL, by="command",
         )  # fmt: skip
         return self._record(self.ledger.add(ban))
 
@@ -144,12 +172,17 @@ class Engine:
     @property
     def deadline(self) -> Instant | None:
         """The next instant at which something happens by itself; hand it to `tick`."""
-        return min(filter(None, (self.ledger.deadline, self.shadow.deadline)), default=None)
+        parts = (self.ledger, self.shadow, self._attempts, self._judge.limit)
+        return min((part.deadline for part in parts if part.deadline is not None), default=None)
 
     def take_changes(self) -> list[Change]:
         """Return the changes since the last call, in the order in which they have to be applied."""
         changes, self._changes = self._changes, []
         return changes
+
+    def take_alarms(self) -> list[Alarm]:
+        """Return the alarms since the last call."""
+        return self._alarms.take()
 
     # How it judges.
 
@@ -160,25 +193,42 @@ class Engine:
         self.now = now
         self._record(self.ledger.expire(now))
         self.shadow.expire(now)
+        for attempt in self._attempts.release(now):
+            host = self._hosts.look(attempt.event.source)
+            if host.exempt is None and not self._is_closed(host, attempt.event):
+                self._weigh(attempt, host, now, "timer")
+        self._record(self._judge.serve(now))
         return now
 
-    def _judge(self, event: SecurityEvent, at: Instant, now: Instant) -> Outcome:
+    def _take(self, event: SecurityEvent, at: Instant, now: Instant) -> Outcome:
         host = self._hosts.meet(event.source)
         if host.exempt is not None:
             return host.exempt
-        if host.cover is not None and self._closes(host.cover.scope, event):
+        if self._is_closed(host, event):
             return Outcome.ALREADY_BANNED
-        outcome = Outcome.UNMATCHED
-        for track in self._tracks.get((event.service, event.kind), ()):
-            if not track.rule.counts(event):
-                continue
-            if self._offend(track, event, at, now):
-                outcome = Outcome.OBSERVED if track.observes else Outcome.BANNED
-                if outcome is Outcome.BANNED:
-                    break
-            elif outcome is Outcome.UNMATCHED:
-                outcome = Outcome.COUNTED
-        return outcome
+        home = host.site.source
+        if event.kind is Kind.SUCCESSFUL_AUTH:
+            if event.service is Service.PJSIP and event.proven and event.password:
+                self._succeed(event, home, at, now)
+            return Outcome.UNMATCHED
+        taken = self._attempts.take(event, home, at, now, self._trust.recent(home, now))
+        if isinstance(taken, Outcome):
+            return taken
+        return max([self._weigh(attempt, host, now, _BY[event.sensor]) for attempt in taken], key=_RANK.__getitem__)
+
+    def _succeed(self, event: SecurityEvent, home: Source, at: Instant, now: Instant) -> None:
+        """Take note of a phone that has authenticated with its password."""
+        account = event.account
+        self._attempts.succeed(event, home, now)
+        self._trust.succeed(home, account, at)
+        for track in self._all_tracks:
+            track.succeed(site(event.source, track.rule.prefix), account)
+        if failed := self._judge.failing.succeed(home, account, now):
+            text = f"account {printable(account)} was entered after {failed} wrong answers; was its password guessed?"
+            self._alarms.add(Alarm(kind=alarm.Kind.GUESSED_PASSWORD, at=now, text=text, source=home, account=account))
+
+    def _is_closed(self, host: Host, event: SecurityEvent) -> bool:
+        return host.cover is not None and self._closes(host.cover.scope, event)
 
     def _closes(self, scope: Scope, event: SecurityEvent) -> bool:
         """Tell whether a ban of this scope is all that can be done about such an event.
@@ -190,42 +240,23 @@ class Engine:
             return scope is Scope.ALL
         return not event.proven or (event.local_port in self._sip_ports and event.transport not in WEB)
 
-    def _offend(self, track: Track, event: SecurityEvent, at: Instant, now: Instant) -> bool:
-        """Count an offence; True if the source is banned under this rule, or would be if the rule did not observe."""
-        if track.observes and (held := self.shadow.covering(event.source)) and self._closes(held.scope, event):
-            return True
-        source = site(event.source, track.rule.prefix)
-        tripped = track.count(event, source, at, now)
-        if tripped is None or not self._trip(track, source, event, *tripped, now):
-            return False
-        track.forget(source)
-        return True
-
-    def _trip(
-        self, track: Track, source: Source, event: SecurityEvent, evidence: Evidence, total: int, now: Instant
-    ) -> bool:
-        rule = track.rule
-        if self.allow.touches(source):  # a network with somebody allowed inside: only the host that offended
-            source = event.source
-        ledger, scope = self.shadow if track.observes else self.ledger, rule.scope
-        if evidence is Evidence.UNPROVEN:
-            scope = Scope.SIP if scope is Scope.ALL else scope
-        if ledger.covering(source, scope):  # it goes on where this ban does not reach: no reason to make it longer
-            return False
-        strike = ledger.strike(source, evidence, rule.forget, now)
-        span = rule.rung(strike)
-        if evidence is Evidence.UNPROVEN:
-            span = min(span, UNPROVEN_MAX)
-        ban = Ban(
-            source=source, rule=rule.name, since=now, until=Instant(now + span), scope=scope, evidence=evidence,
-            strike=strike, offences=total, events=self._hosts.events_of(source, event.source), reason=rule.name,
-        )  # fmt: skip
-        changes = ledger.add(ban)
-        if not track.observes:
-            return self._record(changes)
-        self.tally.add("bans.observed")
-        self._changes.append(Change(Op.OBSERVE, ban))
-        return True
+    def _weigh(self, attempt: Attempt, host: Host, now: Instant, by: str) -> Outcome:
+        """Count an attempt under every rule that is about it, until one bans."""
+        event, home = attempt.event, host.site.source
+        self._judge.suspect(attempt, home, now)
+        outcome = Outcome.UNMATCHED
+        for track in self._tracks.get((event.service, attempt.kind), ()):
+            if not track.rule.counts(event, proven=attempt.proven):
+                continue
+            if track.observes and (held := self.shadow.covering(event.source)) and self._closes(held.scope, event):
+                came = Outcome.OBSERVED
+            else:
+                came, changes = self._judge.weigh(track, attempt, home, now, by)
+                self._record(changes)
+                if came is Outcome.BANNED:
+                    return came
+            outcome = max(outcome, came, key=_RANK.__getitem__)
+        return outcome
 
     def _record(self, changes: list[Change]) -> bool:
         """Queue changes and count them; True if one of them adds or removes."""
@@ -236,5 +267,28 @@ class Engine:
         self.tally.counts["bans.refused"] = self.ledger.refused
         return any(change.op is not Op.EXPIRE for change in changes)
 
+    def _count_tables(self) -> None:
+        counts, attempts, judge = self.tally.counts, self._attempts, self._judge
+        counts["attempts.opened"] = attempts.opened
+        counts["attempts.counted"] = attempts.counted
+        counts["attempts.exonerated"] = attempts.exonerated
+        counts["attempts.forgotten"] = attempts.forgotten
+        counts["log.unseen"] = attempts.unseen
+        counts["alarms.raised"] = self._alarms.raised
+        counts["alarms.dropped"] = self._alarms.dropped
+        counts["unproven.forgotten"] = judge.limit.forgotten
+        counts["trust.forgotten"] = self._trust.forgotten + judge.failing.forgotten + judge.targets.forgotten
+        counts["hosts.forgotten"] = self._hosts.forgotten
+        counts["strikes.forgotten"] = self.ledger.strikes_forgotten
+        counts["window.evicted"] = sum(track.evicted for track in self._all_tracks)
 
-_COUNT_OF = {Op.ADD: "bans.added", Op.REMOVE: "bans.removed", Op.EXPIRE: "bans.expired"}
+
+_COUNT_OF = {Op.ADD: "bans.added", Op.REMOVE: "bans.removed", Op.EXPIRE: "bans.expired", Op.OBSERVE: "bans.observed"}
+_RANK = {
+    outcome: rank
+    for rank, outcome in enumerate(
+        (Outcome.UNMATCHED, Outcome.FOLDED, Outcome.COUNTED, Outcome.OBSERVED, Outcome.BANNED)
+    )
+}
+"""Of all that came of an event, under several rules or by several attempts, its outcome is the last in this order."""
+_BY = {Sensor.AMI: "event", Sensor.SECURITY: "event", Sensor.MESSAGES: "log"}

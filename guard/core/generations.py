@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -19,15 +19,18 @@ V = TypeVar("V")
 class Generations(Generic[K, V]):
     """A mapping of at most `limit` entries; `put` turns by itself when the young half is full.
 
-    `forgotten` counts the entries that this cost.
+    With `size` the limit is for the sum of the entries' sizes, each at least 1; a value that grows in place owes the
+    table a `grow`. `forgotten` counts the entries that the limit cost.
     """
 
-    __slots__ = ("_half", "_old", "_young", "forgotten")
+    __slots__ = ("_half", "_old", "_size", "_taken", "_young", "forgotten")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, size: Callable[[V], int] | None = None) -> None:
         assert limit >= 2, "a table of two halves holds at least two entries"
         self.forgotten = 0
         self._half = limit // 2
+        self._size = size
+        self._taken = 0  # the sizes of the young half
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
 
@@ -51,22 +54,39 @@ class Generations(Generic[K, V]):
     def put(self, key: K, value: V) -> dict[K, V] | None:
         """Set and touch an entry; returns what was forgotten to make room, if anything was."""
         dropped = None
-        if key not in self._young:
+        held = self._young.get(key)
+        if held is None:
             self._old.pop(key, None)
             if len(self._young) >= self._half:
-                dropped = self.turn()
-                self.forgotten += len(dropped)
+                dropped = self._forget()
         self._young[key] = value
+        if self._size is not None:
+            return self.grow(self._size(value) - (0 if held is None else self._size(held))) or dropped
         return dropped
+
+    def grow(self, by: int) -> dict[K, V] | None:
+        """Say that a value which has just been touched has grown in place; returns what was forgotten for it."""
+        self._taken += by
+        return self._forget() if self._taken > self._half else None
 
     def pop(self, key: K) -> V | None:
         """Remove an entry and return its value."""
         value = self._young.pop(key, None)
-        return self._old.pop(key, None) if value is None else value
+        if value is None:
+            return self._old.pop(key, None)
+        if self._size is not None:
+            self._taken -= self._size(value)
+        return value
 
     def turn(self) -> dict[K, V]:
         """Forget the old half, grow the young one old, and return what was forgotten."""
         dropped, self._old, self._young = self._old, self._young, {}
+        self._taken = 0
+        return dropped
+
+    def _forget(self) -> dict[K, V]:
+        dropped = self.turn()
+        self.forgotten += len(dropped)
         return dropped
 
     def items(self) -> Iterator[tuple[K, V]]:

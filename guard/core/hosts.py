@@ -55,8 +55,13 @@ class Hosts:
 
     def meet(self, source: Source) -> Host:
         """Return what is known of a host that has just been heard, and count that."""
-        host = self._hosts.touch(source) or self._add(source)
+        host = self.look(source)
         host.site.events += 1
+        return host
+
+    def look(self, source: Source) -> Host:
+        """Return what is known of a host, without counting."""
+        host = self._hosts.touch(source) or self._add(source)
         version = self._ledger.version + self._allow.version
         if host.version != version:
             self._look_up(host)

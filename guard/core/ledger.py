@@ -42,6 +42,7 @@ class Ledger:
         self.version = 0
         self.dropped = 0
         self.refused = 0
+        self.unproven = 0  # active bans on unproven evidence
         self._capacity = capacity
         self._active: dict[Source, Ban] = {}
         self._sets: defaultdict[SetKey, dict[Source, Ban]] = defaultdict(dict)  # the same bans, as the kernel has them
@@ -78,10 +79,19 @@ class Ledger:
                 found, strength = ban, _STRENGTH[ban.scope] + 1
         return found
 
-    def strike(self, source: Source, evidence: Evidence, forget: Duration, now: Instant) -> int:
-        """Return which ban the next one of this source is, counted from 1."""
-        count, last_end = self._strikes[evidence].get(source) or (0, now)
-        return 1 if now - last_end >= forget else count + 1
+    def strike(self, source: Source, evidence: Evidence, forget: Duration, at: Instant, now: Instant) -> int:
+        """Return which ban the next one of this source is, counted from 1, for an offence at the instant `at`.
+
+        It is a rung higher only if the source went on after its last ban had ended.
+        """
+        count, last_end = self._strikes[evidence].get(source) or (0, at)
+        if now - last_end >= forget:
+            return 1
+        return count + 1 if at >= last_end else max(count, 1)
+
+    def note_past(self, source: Source, evidence: Evidence, strike: int, end: Instant) -> None:
+        """Remember a ban that was due, and over, while nobody watched: it counts as a strike."""
+        self._strikes[evidence].put(source, (strike, end))
 
     def add(self, ban: Ban) -> list[Change]:
         """Take in a ban and return the changes it brings; none if its source is shut out as strongly already.
@@ -190,11 +200,13 @@ class Ledger:
     def _put_in(self, ban: Ban) -> None:
         bans = self._sets[_set_key(ban)]
         bans[ban.source] = self._active[ban.source] = ban
+        self.unproven += ban.evidence is Evidence.UNPROVEN
         self._has_changed(ban, in_use=len(bans) == 1)
 
     def _take_out(self, ban: Ban) -> None:
         bans = self._sets[_set_key(ban)]
         del bans[ban.source], self._active[ban.source]
+        self.unproven -= ban.evidence is Evidence.UNPROVEN
         self._has_changed(ban, in_use=not bans)
 
     def _has_changed(self, ban: Ban, *, in_use: bool) -> None:

@@ -98,14 +98,14 @@ class Rule:
     across: Across | None = None
     sensors: frozenset[Sensor] | None = None
 
-    def counts(self, event: SecurityEvent) -> bool:
+    def counts(self, event: SecurityEvent, *, proven: bool) -> bool:
         """Tell whether this rule counts an event whose kind and service already match."""
         if self.sensors is None:
             if event.service is Service.SIP and event.sensor is not Sensor.MESSAGES:
                 return False
         elif event.sensor not in self.sensors:
             return False
-        if self.proven_only and not event.proven:
+        if self.proven_only and not proven:
             return False
         if self.acls is not None and event.acl not in self.acls:
             return False

@@ -1,8 +1,8 @@
 """Exact sliding windows in bounded memory.
 
 An offence counts while it is younger than the window: at `now` the window is the half-open interval
-(now - span, now]. The answer to "are there at least `threshold`?" is exact, whatever the order in which offences
-arrive, because only the newest `threshold` of a source can matter and those are kept.
+(now - span, now]. The answer to "are there at least so many?" is exact up to `most`, whatever the order in which
+offences arrive, because only the newest `most` of a source can matter and those are kept.
 
 Memory is bounded by two tables. A source seen once on unproven evidence is light; one that is proven or seen twice
 is heavy. Each table forgets its own longest untouched entries when it is full, so a flood of invented addresses,
@@ -12,7 +12,7 @@ has left the window anyway is not.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from guard.core.generations import Generations
@@ -23,30 +23,24 @@ if TYPE_CHECKING:
 
 LIGHT_LIMIT = 262_144
 """Sources seen once: about 200 bytes each, 50 MB a rule when a spoofed flood fills it."""
-HEAVY_LIMIT = 131_072
-HEAVY_OFFENCES = 2_000_000
-"""Sources that are proven or seen twice, and the offences that all of them may hold: 40 bytes each, 80 MB a rule. So a
-rule with a threshold of 100 remembers 20,000 of them, one with 10 all 131,072."""
+HEAVY_LIMIT = 2_000_000
+"""Offences of sources that are proven or seen twice, at 40 bytes each, 80 MB a rule; a source takes OVERHEAD more. So
+there is room for 111,000 sources with 10 offences each, or 18,000 with 100."""
+OVERHEAD = 8
 
 
 class Window:
-    """The offences of all sources under one rule."""
+    """The offences of all sources under one rule. `most` is the highest threshold it will be asked about."""
 
     def __init__(
-        self,
-        span: Duration,
-        threshold: int,
-        light_limit: int = LIGHT_LIMIT,
-        heavy_limit: int = HEAVY_LIMIT,
-        heavy_offences: int = HEAVY_OFFENCES,
+        self, span: Duration, most: int, light_limit: int = LIGHT_LIMIT, heavy_limit: int = HEAVY_LIMIT
     ) -> None:
         self.span = span
-        self.threshold = threshold
+        self.most = most
         self.evicted = 0
         # Each value is the instants of a source's newest offences, ascending; one of weight w stands there w times.
         self._light: Generations[Source, tuple[int, ...]] = Generations(light_limit)
-        most = min(heavy_limit, max(2, heavy_offences // threshold))
-        self._heavy: Generations[Source, tuple[int, ...]] = Generations(most)
+        self._heavy: Generations[Source, tuple[int, ...]] = Generations(heavy_limit, _size)
         self._turn_at = 0
 
     def __len__(self) -> int:
@@ -68,7 +62,7 @@ class Window:
         if stamps is None:
             fresh = (at,) * weight
             table = self._heavy if proven else self._light
-            self._count(table.put(source, fresh[-self.threshold :]), floor)
+            self._count(table.put(source, fresh[-self.most :]), floor)
             return weight
         in_order = at >= stamps[-1]
         stamps += (at,) * weight
@@ -79,13 +73,26 @@ class Window:
         self._heavy.pop(source)
         self._light.pop(source)
 
+    def take_off(self, source: Source, at: Instant, weight: int) -> None:
+        """Take an offence of `weight` at the instant `at` off a source again, as far as it is still there."""
+        for table in (self._heavy, self._light):
+            stamps = table.get(source)
+            if stamps is not None:
+                first = bisect_left(stamps, at)
+                gone = min(bisect_right(stamps, at) - first, weight)
+                left = stamps[:first] + stamps[first + gone :]
+                if left:
+                    table.put(source, left)
+                else:
+                    table.pop(source)
+
     def _keep(self, source: Source, stamps: tuple[int, ...], floor: int) -> int:
         if stamps[0] <= floor:
             stamps = stamps[bisect_right(stamps, floor) :]
         if not stamps:
             self._heavy.pop(source)
             return 0
-        self._count(self._heavy.put(source, stamps[-self.threshold :]), floor)
+        self._count(self._heavy.put(source, stamps[-self.most :]), floor)
         return len(stamps)
 
     def _turn(self, now: Instant) -> None:
@@ -99,3 +106,7 @@ class Window:
     def _count(self, dropped: dict[Source, tuple[int, ...]] | None, floor: int) -> None:
         if dropped:
             self.evicted += sum(1 for stamps in dropped.values() if stamps[-1] > floor)
+
+
+def _size(stamps: tuple[int, ...]) -> int:
+    return len(stamps) + OVERHEAD

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from guard.core.address import covers, overlap, parse_host, parse_source
 from guard.core.ban import Op
 from guard.core.engine import Engine
-from guard.core.event import Kind, Service, Transport
+from guard.core.event import Kind, Sensor, Service, Transport
 from guard.core.outcome import Outcome
 from guard.core.rule import Mode, Scope
 from guard.core.units import HOUR, MINUTE, SECOND
@@ -31,21 +31,30 @@ RULES = [
          prefix={4: 24, 6: 48}, proven_only=True, ban=(2 * MINUTE,)),
     rule("ami", services=frozenset({Service.AMI}), weights={Kind.INVALID_PASSWORD: 2}, ban=(MINUTE,), threshold=4),
     rule("watched", weights={Kind.INVALID_ACCOUNT_ID: 1}, mode=Mode.OBSERVE, threshold=2),
+    rule("names", weights={Kind.INVALID_ACCOUNT_ID: 1, Kind.FAILED_ACL: 1}, distinct=True, threshold=4),
 ]  # fmt: skip
 
 PAUSES = [0, 1, SECOND, MINUTE - 1, MINUTE, MINUTE + 1, 3 * MINUTE, HOUR]
 
-WRONG, UNKNOWN, LOGIN, RIGHT = (
+WRONG, UNKNOWN, CHALLENGED, REFUSED, LOGIN, RIGHT, LOGGED = (
     (Kind.CHALLENGE_RESPONSE_FAILED, Service.PJSIP),
     (Kind.INVALID_ACCOUNT_ID, Service.PJSIP),
+    (Kind.CHALLENGE_SENT, Service.PJSIP),
+    (Kind.FAILED_ACL, Service.PJSIP),
     (Kind.INVALID_PASSWORD, Service.AMI),
     (Kind.SUCCESSFUL_AUTH, Service.PJSIP),
+    (Kind.INVALID_ACCOUNT_ID, Service.SIP),
 )
+SESSIONS = ["own", "own", "a", "b"]
+ACCOUNTS = ["101", "102", "<unknown>", "each"]
 TRANSPORTS = [Transport.UDP, Transport.TCP, Transport.TCP]
 
 
-def burst(kinds, transports, counts):
-    """Draw events of one source that arrive together; the first may be old, the rest follow it at once."""
+def burst(kinds, transports, counts, sessions=("own",), accounts=("101",)):
+    """Draw events of one source that arrive together; the first may be old, the rest follow it at once.
+
+    A session of its own folds with nothing; the others are few, so that retransmissions and twins come often.
+    """
     ages = st.sampled_from([0, 0, 0, 1, SECOND, MINUTE - 1, MINUTE, 2 * HOUR])
     return st.tuples(
         st.just("burst"),
@@ -54,14 +63,22 @@ def burst(kinds, transports, counts):
         st.sampled_from(transports),
         st.sampled_from(counts),
         ages,
+        st.sampled_from(sessions),
+        st.sampled_from(accounts),
     )
 
 
 step = st.one_of(
-    burst([WRONG, UNKNOWN, LOGIN, RIGHT], TRANSPORTS, [1, 2, 3, 5]),
-    burst([WRONG, UNKNOWN], TRANSPORTS, [1, 2, 3]),
+    burst([WRONG, LOGIN], TRANSPORTS, [1, 2, 3, 5]),
+    burst([UNKNOWN, LOGGED], TRANSPORTS, [1, 2, 3]),
+    burst([UNKNOWN], [Transport.TCP], [5, 14], ["a", "own"], ["each"]),
     burst([UNKNOWN], [Transport.TCP], [4, 5]),
-    burst([RIGHT], TRANSPORTS, [1]),
+    burst([UNKNOWN], [Transport.TCP], [4, 5], ["own"], ["each"]),
+    burst([WRONG, UNKNOWN, CHALLENGED, REFUSED], TRANSPORTS, [1, 2, 5], SESSIONS, ACCOUNTS),
+    burst([WRONG, UNKNOWN, CHALLENGED, REFUSED], TRANSPORTS, [1, 2, 5], SESSIONS, ACCOUNTS),
+    burst([RIGHT], TRANSPORTS, [1], SESSIONS, ACCOUNTS[:2]),
+    st.tuples(st.just("phone"), st.sampled_from(HOSTS), st.sampled_from([0, 1, 5])),
+    st.tuples(st.just("scan"), st.sampled_from(HOSTS), st.sampled_from([2, 4])),
     st.tuples(st.just("pause"), st.sampled_from(PAUSES)),
     st.tuples(st.just("ban"), st.sampled_from([*HOSTS, *NETWORKS]), st.sampled_from([MINUTE, HOUR])),
     st.tuples(st.just("unban"), st.sampled_from([*HOSTS, *NETWORKS])),
@@ -91,14 +108,22 @@ class World:
         getattr(self, "_" + action[0])(*action[1:])
         self.settle(by_hand=action[0] in {"unban", "allow"})
 
-    def _burst(self, source, what, transport, count, age):
+    def _burst(self, source, what, transport, count, age, session, account):
         kind, service = what
         if service is Service.AMI:
             transport = Transport.TCP
         batch = [
-            event(source, kind, service, transport, at=self.now - age + number, password=kind is Kind.SUCCESSFUL_AUTH)
+            event(
+                source, kind, service, transport, at=self.now - age + number,
+                password=kind is Kind.SUCCESSFUL_AUTH,
+                session=None if session == "own" else session,
+                account=str(number) if account == "each" else account,
+                response=str(number % 3),
+                acl="not_match_endpoint_acl" if kind is Kind.FAILED_ACL else "",
+                sensor=Sensor.MESSAGES if service is Service.SIP or number == 4 else Sensor.AMI,
+            )
             for number in range(count)
-        ]
+        ]  # fmt: skip
         outcomes = self.engine.handle(batch, self.now, self.now)
         assert len(outcomes) == len(batch), "every event gets exactly one outcome"
         self.outcomes += outcomes
@@ -106,6 +131,24 @@ class World:
         for outcome in outcomes:
             if self.engine.allow.around(source):
                 assert outcome is Outcome.ALLOWED, "who is allowed is not judged"
+
+    def _phone(self, source, wrong):
+        """A phone that looks unknown first, and then is right, after some wrong answers or none."""
+        session = f"phone-{self.now}"
+        self._feed(event(source, Kind.INVALID_ACCOUNT_ID, at=self.now, session=session, account="did1"))
+        for number in range(wrong):
+            self._feed(event(source, at=self.now, session=session, response=str(number)))
+        self._feed(event(source, Kind.SUCCESSFUL_AUTH, at=self.now, session=session, password=True))
+
+    def _scan(self, source, count):
+        """Weak attempts that nothing clears: they count when their three seconds are over."""
+        for number in range(count):
+            self._feed(event(source, Kind.INVALID_ACCOUNT_ID, at=self.now, account=str(number)))
+        self._pause(4 * SECOND)
+
+    def _feed(self, one):
+        self.outcomes += self.engine.handle([one], self.now, self.now)
+        self.seen.add(self.outcomes[-1])
 
     def _pause(self, length):
         end = self.now + length
@@ -140,6 +183,8 @@ class World:
                 self.kernel[ban.source] = (ban.scope, ban.until)
                 if ban.evidence == "proven":
                     self.promised[ban.source] = max(ban.until, self.promised.get(ban.source, 0))
+                if ban.scope is Scope.SLOW or ban.by == "timer":
+                    self.seen.add(ban.scope if ban.scope is Scope.SLOW else ban.by)
                 if ban.source[1] < 30:
                     self.seen.add("network")
             elif op is Op.REMOVE:
@@ -170,6 +215,10 @@ class World:
             sizes[key] = sizes.get(key, 0) + 1
         assert max(sizes.values(), default=0) <= self.capacity, "a set outgrew its size"
         counts = self.engine.tally.counts
+        settled = counts["attempts.counted"] + counts["attempts.exonerated"]
+        open_now = self.engine._attempts.open
+        assert counts["attempts.opened"] == settled + open_now, "opened = counted + exonerated + open"
+        self.seen.update(name for name in ("attempts.exonerated", "alarms.raised") if counts[name])
         judged = sum(count for name, count in counts.items() if name.startswith("outcome."))
         assert judged == counts["events"] == len(self.outcomes), "outcomes sum to events"
         assert all(ban.scope is not Scope.ALL for ban in ledger if ban.evidence == "unproven"), (
@@ -182,6 +231,7 @@ class World:
         while (deadline := self.engine.deadline) is not None:
             self.take(("pause", deadline - self.now))
         assert not len(self.engine.ledger)
+        assert self.engine._attempts.open == 0, "nothing is held for ever"
         assert not self.kernel
 
 

@@ -68,3 +68,18 @@ def test_a_touched_entry_survives_the_next_turn():
     assert table.touch("kept") == 1
     assert table.turn() == {"lost": 2}
     assert table.touch("nobody") is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("pdkg"), st.integers(0, 6), st.integers(1, 9)), max_size=200))
+def test_sizes_are_limited_in_all(steps):
+    table = Generations(40, len)
+    for step, key, size in steps:
+        if step == "p":
+            table.put(key, ["x"] * size)
+        elif step == "d":
+            table.pop(key)
+        elif table.touch(key) is not None and step == "g":
+            table.get(key).extend("y" * size)
+            table.grow(size)
+        assert sum(len(value) for _, value in table.items()) <= 40 + 2 * 18, "each half, and the last that came in"
+

@@ -78,25 +78,25 @@ def test_a_source_has_one_ban_the_stronger_and_the_longer():
 
 def test_strikes_climb_and_are_forgotten_after_a_quiet_time():
     ledger = Ledger()
-    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 0) == 1
+    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 0, 0) == 1
     ledger.add(ban(until=100))
     ledger.expire(100)
-    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 200) == 2
-    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 1_099) == 2
-    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 1_100) == 1
-    assert ledger.strike(HOST, Evidence.UNPROVEN, 1_000, 200) == 1  # a ladder of its own
+    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 200, 200) == 2
+    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 1_099, 1_099) == 2
+    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 1_100, 1_100) == 1
+    assert ledger.strike(HOST, Evidence.UNPROVEN, 1_000, 200, 200) == 1  # a ladder of its own
 
 
 def test_a_ban_lifted_by_hand_was_a_mistake_and_its_strike_is_taken_back():
     ledger = Ledger()
     ledger.add(ban(until=100, strike=1))
     ledger.lift(HOST)
-    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 50) == 1
+    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 50, 50) == 1
     ledger.add(ban(until=100, strike=1))
     ledger.expire(100)
     ledger.add(ban(since=200, until=300, strike=2))
     assert ops(ledger.lift(HOST)) == [Op.REMOVE]
-    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 250) == 2
+    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 250, 250) == 2
     assert ledger.lift(HOST) == []
 
 

@@ -57,7 +57,7 @@ def test_a_forgotten_source_starts_anew():
 
 
 def test_a_flood_of_sources_seen_once_pushes_out_only_its_like():
-    window = Window(10**9, 5, light_limit=100, heavy_limit=100)
+    window = Window(10**9, 5, light_limit=100, heavy_limit=1_000)
     twice, proven = number(1), number(2)
     window.add(twice, 1, 1, 1, proven=False)
     window.add(twice, 2, 1, 2, proven=False)
@@ -78,7 +78,7 @@ def test_what_has_left_the_window_is_forgotten_without_being_counted_as_evicted(
     assert window.evicted == 0
 
 
-def test_memory_per_source_is_bounded_by_the_threshold():
+def test_memory_per_source_is_bounded_by_the_highest_threshold():
     window = Window(10**9, 5)
     for at in range(1_000):
         window.add(SOURCE, at, 1, at, proven=False)
@@ -86,10 +86,24 @@ def test_memory_per_source_is_bounded_by_the_threshold():
 
 
 def test_memory_in_all_is_bounded_by_offences_not_by_sources_alone():
-    window = Window(10**9, 50, heavy_limit=1_000, heavy_offences=5_000)
+    window = Window(10**9, 50, heavy_limit=5_000)
     for at in range(50):
         for value in range(500):
             window.add(number(value), at, 1, at, proven=True)
     held = sum(len(stamps) for _, stamps in window._heavy.items())
     assert held <= 5_000
     assert window.evicted > 0
+
+
+def test_an_offence_can_be_taken_off_again():
+    window = Window(100, 9)
+    for at in (10, 20, 20, 30):
+        window.add(SOURCE, at, 1, 30, proven=False)
+    window.take_off(SOURCE, 20, 1)
+    window.take_off(SOURCE, 25, 1)  # not there
+    assert window.add(SOURCE, 31, 1, 31, proven=False) == 4
+    window.take_off(SOURCE, 10, 5)
+    assert window.add(SOURCE, 32, 1, 32, proven=False) == 4
+    for at in (20, 30, 31, 32):
+        window.take_off(SOURCE, at, 1)
+    assert len(window) == 0

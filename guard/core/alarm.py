@@ -1,0 +1,71 @@
+"""Alarm: what an administrator should hear of although, or because, nobody is banned for it.
+
+The same alarm is raised once a day: the table of what was raised is bounded, and forgets the oldest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from guard.core.generations import Generations
+from guard.core.units import DAY, Instant
+
+if TYPE_CHECKING:
+    from guard.core.address import Source
+
+AGAIN = DAY
+RAISED_LIMIT = 8_192
+WAITING_LIMIT = 1_024
+
+
+class Kind(StrEnum):
+    """What an alarm is about."""
+
+    GUESSED_PASSWORD = "guessed-password"  # noqa: S105 - a success right after many failures
+    BROKEN_PHONE = "broken-phone"  # one account behind a trusted source fails at a phone's pace
+    TRUSTED_SOURCE = "trusted-source"  # a source with trusted accounts is past its threshold
+    ACCOUNT_UNDER_ATTACK = "account-under-attack"  # many sources guess at one account
+    UNPROVEN_LIMIT = "unproven-limit"  # more unproven bans were due than are allowed
+    MUTED = "muted"  # Asterisk could not issue security events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """One alarm. `text` is a sentence of ours that is fit to be shown; `account` is the sender's text and is not."""
+
+    kind: Kind
+    at: Instant
+    text: str
+    source: Source | None = None
+    account: str | None = None
+    rule: str | None = None
+
+
+class Alarms:
+    """Alarms on their way out. `dropped` counts those that nobody took in time."""
+
+    def __init__(self) -> None:
+        self.raised = 0
+        self.dropped = 0
+        self._waiting: list[Alarm] = []
+        self._last: Generations[tuple[Kind, Source | None, str | None], Instant] = Generations(RAISED_LIMIT)
+
+    def take(self) -> list[Alarm]:
+        """Return the alarms since the last call."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def add(self, alarm: Alarm) -> None:
+        """Raise an alarm, unless the same was raised within a day."""
+        key = (alarm.kind, alarm.source, alarm.account)
+        last = self._last.get(key)
+        if last is not None and alarm.at - last < AGAIN:
+            return
+        self._last.put(key, alarm.at)
+        self.raised += 1
+        if len(self._waiting) < WAITING_LIMIT:
+            self._waiting.append(alarm)
+        else:
+            self.dropped += 1

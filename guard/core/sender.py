@@ -1,0 +1,142 @@
+"""What is remembered of a sender while its attempts fold: its sessions, their requests and answers. All bounded."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from guard.core.event import Kind, Sensor
+from guard.core.units import SECOND, Duration, Instant
+
+if TYPE_CHECKING:
+    from guard.core.event import SecurityEvent
+
+PAIRING = Duration(5 * SECOND)
+"""Lines of the log and events of AMI that tell of one thing are no further apart than this."""
+
+SESSIONS_OF_ONE = 128
+ANSWERS_LIMIT = 64
+"""Answers of a session that are remembered, and accounts; who goes beyond gets a count for every repeat."""
+
+
+class State(Enum):
+    """Where an attempt stands; it leaves OPEN once."""
+
+    OPEN = "open"
+    COUNTED = "counted"
+    EXONERATED = "exonerated"
+
+
+class Request:
+    """One attempt that began with a request. It is in its sender's `open` as long as it is held."""
+
+    __slots__ = ("at", "due", "event", "kind", "session", "state")
+
+    def __init__(self, session: Session, event: SecurityEvent, at: Instant) -> None:
+        self.session = session
+        self.event = event
+        self.kind = Kind.INVALID_ACCOUNT_ID
+        self.at = at
+        self.due = at
+        self.state = State.OPEN
+
+    def hold(self, due: Instant) -> None:
+        """Keep it open until `due`."""
+        self.due = due
+        self.session.sender.open[self] = None
+
+    def close(self, state: State) -> None:
+        """Settle it."""
+        self.state = state
+        self.session.sender.open.pop(self, None)
+
+
+class Session:
+    """What one Call-ID of a sender has asked for and answered."""
+
+    __slots__ = ("_answers", "_heard", "_heard_at", "_numbers", "latest", "proven", "requests", "sender")
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self.requests: dict[str | None, Request] = {}  # by account; None: only a ChallengeSent has told of it
+        self.latest: Request | None = None
+        self.proven = False
+        self._answers: set[int] = set()
+        self._numbers: dict[str, tuple[int, Instant]] = {}
+        self._heard: dict[Kind, list[int]] = {}  # events of AMI, lines of the log
+        self._heard_at = Instant(0)
+
+    def ask(self, account: str | None, event: SecurityEvent, at: Instant) -> Request:
+        """Note a new request."""
+        self.requests.pop(account, None)
+        if len(self.requests) >= ANSWERS_LIMIT:
+            del self.requests[next(iter(self.requests))]
+        request = self.requests[account] = self.latest = Request(self, event, at)
+        return request
+
+    def open_requests(self) -> list[Request]:
+        """Return what is open here, the newest last."""
+        return [request for request in self.requests.values() if request.state is State.OPEN]
+
+    def answered_before(self, event: SecurityEvent) -> bool:
+        """Tell whether this very answer was given before, and note it."""
+        answer = hash((event.account, event.challenge, event.response))
+        if answer in self._answers:
+            return True
+        if len(self._answers) < ANSWERS_LIMIT:
+            self._answers.add(answer)
+        return False
+
+    def number(self, account: str, at: Instant) -> tuple[int, Instant]:
+        """Count an answer for an account; return which one it is and when the first came."""
+        if account not in self._numbers and len(self._numbers) >= ANSWERS_LIMIT:
+            self._numbers.clear()
+        count, began = self._numbers.get(account, (0, at))
+        self._numbers[account] = count + 1, began
+        return count + 1, began
+
+    def hear(self, event: SecurityEvent, at: Instant) -> tuple[bool, int]:
+        """Count what a sensor tells; return whether the other one has told it before, and which one of its kind it is.
+
+        Each sensor's count stands for itself, so the larger is what happened, and no order of arrival is assumed.
+        """
+        if not -PAIRING <= at - self._heard_at <= PAIRING:
+            self._heard.clear()
+        self._heard_at = max(at, self._heard_at)
+        counts = self._heard.setdefault(event.kind, [0, 0])
+        mine = 1 if event.sensor is Sensor.MESSAGES else 0
+        counts[mine] += 1
+        return counts[mine] <= counts[1 - mine], counts[mine]
+
+    def heard_by_ami(self, kind: Kind) -> int:
+        """Return how many of a kind AMI has told of, of those that are not too long ago."""
+        return self._heard.get(kind, (0, 0))[0]
+
+    def vouches(self, event: SecurityEvent) -> bool:
+        """Tell whether AMI saw this session over a connection, so that a line of the log is proven too."""
+        return self.proven and event.sensor is Sensor.MESSAGES
+
+
+class Sender:
+    """The sessions of one site, the oldest first, and its attempts that are open."""
+
+    __slots__ = ("open", "sessions")
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.open: dict[Request, None] = {}
+
+    def size(self) -> int:
+        """Return what it takes in its table."""
+        return 1 + len(self.sessions)
+
+    def session(self, key: str) -> tuple[Session, bool]:
+        """Return a session, and whether it makes this sender larger."""
+        session = self.sessions.get(key)
+        if session is not None:
+            return session, False
+        full = len(self.sessions) >= SESSIONS_OF_ONE
+        if full:
+            del self.sessions[next(iter(self.sessions))]
+        session = self.sessions[key] = Session(self)
+        return session, not full

@@ -1,0 +1,56 @@
+"""Accounts under attack: how many sources have guessed at each of late.
+
+Many sources that take turns at one account stay below every threshold of their own. Only guesses at a password count,
+those of sites where the account is trusted do not: the phone itself may have the wrong one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guard.core.generations import Generations
+from guard.core.units import HOUR, Duration, Instant
+
+if TYPE_CHECKING:
+    from guard.core.address import Source
+
+SPAN = HOUR
+MANY = 10
+"""Sources that guess at one account within an hour: an alarm."""
+
+ACCOUNTS_LIMIT = 16_384
+SOURCES_LIMIT = 64
+"""Sources remembered of one account; more than a rule can ask about."""
+
+
+class Targets:
+    """The sources that guessed at each account, and when last."""
+
+    def __init__(self) -> None:
+        self._accounts: Generations[str, dict[Source, Instant]] = Generations(ACCOUNTS_LIMIT, _size)
+
+    @property
+    def forgotten(self) -> int:
+        """How many accounts were forgotten because the table was full."""
+        return self._accounts.forgotten
+
+    def add(self, account: str, site: Source, at: Instant) -> None:
+        """Note a guess."""
+        sources = self._accounts.touch(account)
+        if sources is None:
+            self._accounts.put(account, {site: at})
+            return
+        before = sources.pop(site, None)
+        if before is None and len(sources) >= SOURCES_LIMIT:
+            del sources[next(iter(sources))]
+        elif before is None:
+            self._accounts.grow(1)
+        sources[site] = at if before is None else max(at, before)
+
+    def sources(self, account: str, now: Instant, span: Duration = SPAN) -> int:
+        """Return how many sources have guessed at an account within `span`, up to 64."""
+        return sum(now - at < span for at in (self._accounts.get(account) or {}).values())
+
+
+def _size(sources: dict[Source, Instant]) -> int:
+    return 1 + len(sources)
