@@ -19,7 +19,7 @@ PHONE_PACE = 96
 """Answers of one account in a minute that are still a phone's: six bursts of 16. Beyond, it is an attacker."""
 BURST = 16
 """The most answers of one account that a success explains as a typo: baresip was seen to send 15."""
-TRIES = 4
+TRIES = 6
 """Sessions with a wrong answer before a success that are no person any more who tries his passwords."""
 MEMORY = HOUR
 

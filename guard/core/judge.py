@@ -124,30 +124,25 @@ class Judge:
         crowd = weighed.total < rule.threshold
         if crowd and not self._is_of_a_crowd(rule, attempt, weighed, home, now):
             return None
-        needed = rule.threshold if crowd else ceil(rule.threshold * self.trust.factor(home, now))
-        if not crowd and weighed.total < needed:
-            return None
         if Kind.CHALLENGE_SENT in rule.weights and self.trust.recent(home, now, rule.window):
             return None
+        needed = rule.threshold if crowd else ceil(rule.threshold * self.trust.factor(home, now))
         evidence = Evidence.PROVEN if weighed.proven >= needed else Evidence.UNPROVEN
         trusted = self.trust.behind(source, home, now)
         failing = self.failing.accounts(home, now, rule.window) if source == home else {}
         scope, kind, account = answer(rule, evidence, trusted, failing)
-        if kind is not None:
-            self.alarms.add(
-                Alarm(
-                    kind=kind, at=now, source=source, account=account, rule=rule.name,
-                    text=_text(kind, source, scope, len(trusted), account),
-                )
-            )  # fmt: skip
+        early = not crowd and weighed.total < needed  # a phone that is broken is told of before it is in danger
+        if kind is alarm.Kind.BROKEN_PHONE or (kind is not None and not early):
+            text = _text(kind, source, scope, len(trusted), account)
+            self.alarms.add(Alarm(kind=kind, at=now, source=source, account=account, rule=rule.name, text=text))
+        if early:
+            return None
         if scope is None:
             track.forget(source)
             return None
-        if crowd:
-            scope = Scope.SIP
         return Due(
-            track=track, source=source, host=attempt.event.source, scope=scope, evidence=evidence,
-            offences=weighed.total, needed=needed, at=attempt.at, by="",
+            track=track, source=source, host=attempt.event.source, scope=Scope.SIP if crowd else scope,
+            evidence=evidence, offences=weighed.total, needed=needed, at=attempt.at, by="",
         )  # fmt: skip
 
     def _is_of_a_crowd(self, rule: Rule, attempt: Attempt, weighed: Weighed, home: Source, now: Instant) -> bool:

@@ -164,6 +164,20 @@ def test_one_account_that_fails_at_a_phone_s_pace_is_a_broken_phone_told_once_a_
     assert pbx.about == [(About.BROKEN_PHONE, "109")] * 2
 
 
+def test_a_broken_phone_is_told_of_before_it_is_in_danger():
+    pbx = Pbx()
+    pbx.register(OFFICE, *map(str, range(100, 109)))
+    pbx.send(OFFICE, 6, every=5 * SECOND, account="109")
+    assert pbx.about == [(About.BROKEN_PHONE, "109")]
+
+
+def test_five_passwords_tried_by_a_person_are_no_alarm():
+    pbx = Pbx()
+    pbx.send(PHONE, 5, every=20 * SECOND, account="110")
+    pbx.register(PHONE, "110")
+    assert not pbx.alarms
+
+
 def test_faster_than_a_phone_is_an_attacker_and_the_account_is_named():
     pbx = Pbx()
     pbx.register(OFFICE, *map(str, range(100, 109)))
