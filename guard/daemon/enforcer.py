@@ -129,6 +129,8 @@ class Enforcer:
                 self._report(change)
         if (self._due or self._layout_due or self._gone) and self._retry is None:
             self._apply()
+        for alarm in self.engine.take_alarms():
+            log.warning("alarm %s: %s", alarm.kind, alarm.text)
         self._arm()
 
     def allow(self, added: Iterable[Source], gone: Iterable[Source]) -> None:

@@ -49,8 +49,14 @@ class Service:
         self._permits.replace(OWN, own)
         endpoint = _endpoint(config.ami)
         ports = config.firewall.sip_ports
-        engine = Engine(ruleset.rules, mode=config.mode, allow=[source for source, _ in self._permits], sip_ports=ports)
-        layout = Layout(allow=tuple(engine.allow), sip_ports=ports)
+        engine = Engine(
+            ruleset.rules,
+            mode=config.mode,
+            allow=[source for source, _ in self._permits],
+            sip_ports=ports,
+            unproven_max=config.unproven_max,
+        )
+        layout = Layout(allow=tuple(engine.allow), sip_ports=ports, slow_rate=config.firewall.slow_rate)
         self._enforcer = Enforcer(
             engine,
             choose(config.firewall.backend),
