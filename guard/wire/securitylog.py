@@ -2,55 +2,74 @@
 
 A value with a quote in it is not believed, because quotes are not escaped: text of the sender could end its own value
 and go on with another header. Nor is the line after one that broke off, which may be the sender's second half.
+
+In a log that holds other lines too, a text of those can hold whole lines of this one. So there an event is believed
+only where no other line has been read for as many bytes as one message can have. That is hardly ever: such a log is
+of use in its quiet stretches only, and the daemon wants one of its own for `security`.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from guard.core.event import Sensor
 from guard.wire.grammar import Dialect, Grammar
+from guard.wire.loglines import MESSAGE_LIMIT, LineCutter, is_banner, read_head
 
 if TYPE_CHECKING:
     from guard.core.event import SecurityEvent
 
-LINE_LIMIT = 65_536
-"""Bytes of a line. Asterisk cuts its own at 8,191."""
-
 _GRAMMAR = Grammar(Dialect('SecurityEvent="', '"', '"', r',{name}="{value}"', r'[^"]*'))
-_LINE = re.compile(
-    r"\[[^][]{4,64}\] ([A-Z]{3,8})\[\d{1,10}\](?:\[C-[0-9a-f]{8}\])? [\w./-]{1,64}: (.*)", re.ASCII | re.DOTALL
-)
+_OWN = (b"SECURITY", b"res_security_log.c")
 
 
 class SecurityLogReader:
-    """Cuts a log into lines, in whatever pieces it arrives, and believes the clean ones."""
+    """Cuts a log into lines, in whatever pieces it arrives, and believes the clean ones.
+
+    `tampered` counts lines that broke and their neighbours, `foreign` lines of other levels, `doubted` the whole
+    ones that stand too near to those.
+    """
 
     def __init__(self) -> None:
         self.tampered = 0
         self.foreign = 0
-        self._rest = b""
+        self.doubted = 0
+        self._cutter = LineCutter()
         self._torn = False
+        self._doubt = 0  # bytes that may still be of a message of another level
 
     def feed(self, data: bytes) -> list[SecurityEvent]:
         """Return the events of the lines that are now complete."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        events = [event for line in lines if (event := self._read(line)) is not None]
-        self._rest = self._rest[: LINE_LIMIT + 1]  # one byte more is over the limit, however much is cut off
-        return events
+        return self._read_all(self._cutter.cut(data))
 
     def finish(self) -> list[SecurityEvent]:
         """Return the event of a last line without a line end."""
-        return self.feed(b"\n") if self._rest else []
+        return self._read_all(self._cutter.finish())
+
+    def interrupt(self) -> None:
+        """Forget a line that goes on in a file that is gone."""
+        self._torn = bool(self._cutter.finish()) or self._torn
+
+    def _read_all(self, lines: list[bytes]) -> list[SecurityEvent]:
+        return [event for line in lines if (event := self._read(line)) is not None]
 
     def _read(self, line: bytes) -> SecurityEvent | None:
-        match = _LINE.fullmatch(line.decode(errors="surrogateescape")) if len(line) <= LINE_LIMIT else None
-        if match and match[1] != "SECURITY":
+        self._doubt = max(0, self._doubt - len(line) - 1)
+        head = read_head(line)
+        if head is not None and head.level != b"SECURITY":
             self.foreign += 1
+            self._doubt = MESSAGE_LIMIT
             return None
-        event = _GRAMMAR.read(match[2]) if match else None
+        if head is None and is_banner(line):
+            return None
+        event = None
+        if head is not None and (head.level, head.file) == _OWN:
+            event = _GRAMMAR.read(line[head.end :].decode(errors="backslashreplace"))
         torn, self._torn = self._torn, event is None
         if event is None or torn:
             self.tampered += 1
             return None
-        return event
+        if self._doubt:
+            self.doubted += 1
+            return None
+        return event._replace(sensor=Sensor.SECURITY)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guard.core.address import show
-from guard.core.event import Kind, Service, Transport
+from guard.core.event import Kind, Sensor, Service, Transport
 from guard.core.rule import Rule
 from guard.core.text import printable
 from guard.core.units import HOUR
@@ -142,7 +142,7 @@ def test_the_security_log_tells_the_same_as_ami():
         reader = SecurityLogReader()
         logged = reader.feed(log) + reader.finish()
         events, _ = whole(ami)
-        missing = set(events) - set(logged)
+        missing = set(events) - {event._replace(sensor=Sensor.AMI) for event in logged}
         # The recorders ran side by side, so the ends may differ by an event or two.
         assert len(missing) <= 2, (name, sorted(missing)[:3])
         assert reader.tampered == 0, name
