@@ -43,6 +43,7 @@ Somebody must be kept out
 Before you change something
   check                     read all, change nothing, name every mistake
   rules check [FILE...]     the same for rule files
+  rules test [NAME...]      run the cases that prove the rules
   replay FILE...            what the rules would have done with a recording
 
 The daemon

@@ -10,21 +10,20 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from guard.core.engine import MAX_AGE, Engine
+from guard.core.engine import Engine
 from guard.core.rule import SIP_PORTS, Mode
-from guard.core.units import Instant, Wall
 from guard.recordings import Recordings
-from guard.replay.drive import AFTERMATH, Drive
+from guard.replay.drive import Drive, batches
 from guard.wire.describe import describe_alarm, describe_replayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import tzinfo
     from pathlib import Path
 
     from guard.core.address import Source
     from guard.core.alarm import Alarm
     from guard.core.ban import Ban
-    from guard.core.event import SecurityEvent
     from guard.core.rule import Rule
 
 
@@ -57,26 +56,20 @@ def replay(
     allow: Iterable[Source] = (),
     progress: Callable[[int, int], None] | None = None,
     sip_ports: Collection[int] = SIP_PORTS,
+    timezone: tzinfo | None = None,
 ) -> Report:
     """Judge all recordings together, in the order of time; CaptureError if one cannot be read.
 
     `progress` is told the bytes read so far and in all. Where an AMI capture covers a time, the security log of that
-    time is left out: it holds the same events.
+    time is left out: it holds the same events. `timezone` is that of log lines which name none, the system's if None.
     """
     started = time.perf_counter()
     engine = Engine(rules, mode=Mode.ENFORCE, allow=allow, sip_ports=sip_ports)
     drive = Drive(engine)
-    recordings = Recordings(files, progress)
-    batch: list[SecurityEvent] = []
-    now, wall = Instant(0), Wall(0)  # they part where the recorded clock was set back
-    for event in recordings.events():
-        if not wall - MAX_AGE <= event.at <= wall:
-            drive.handle(batch, now, wall)
-            batch.clear()
-            now, wall = Instant(now + max(event.at - wall, 0)), event.at
-        batch.append(event)
-    drive.handle(batch, now, wall)
-    drive.let_pass(Instant(now + AFTERMATH))
+    recordings = Recordings(files, progress, *filter(None, [timezone]))
+    for batch in batches(recordings.events()):
+        drive.handle(batch)
+    drive.finish()
     counts = engine.tally.counts
     outcomes = {
         name.removeprefix("outcome."): count for name, count in counts.items() if name.startswith("outcome.") and count

@@ -10,7 +10,7 @@ from guard.core.engine import Engine
 from guard.core.event import WEB, Kind, SecurityEvent, Service
 from guard.core.rule import Mode, Scope
 from guard.core.units import DAY, Duration, Instant, Wall, format_duration
-from guard.replay.drive import AFTERMATH, Drive
+from guard.replay.drive import Batch, Drive
 from guard.settings.cases import Then
 
 if TYPE_CHECKING:
@@ -44,11 +44,10 @@ class Proof(NamedTuple):
 
 def prove(rule: Rule, case: Case) -> Proof:
     """Run one case of a rule, as if the rule and the daemon were in mode enforce."""
-    engine = Engine([replace(rule, mode=None)], mode=Mode.ENFORCE)
-    drive = Drive(engine)
+    drive = Drive(Engine([replace(rule, mode=None)], mode=Mode.ENFORCE))
     for event in events_of(case):
-        drive.handle([event], Instant(event.at), event.at)
-    drive.let_pass(Instant(engine.now + AFTERMATH))
+        drive.handle(Batch([event], Instant(event.at), event.at))
+    drive.finish()
     words: dict[Then, str] = {}
     for ban in drive.bans:
         then, span = _THEN[ban.scope], format_duration(Duration(ban.until - ban.since))

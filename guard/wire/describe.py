@@ -48,7 +48,7 @@ def describe_replayed(ban: Ban) -> dict[str, object]:
         "offences": ban.offences,
         "events": ban.events,
         "evidence": ban.evidence.value,
-        "by": getattr(ban, "by", "event"),
+        "by": ban.by,
     }
 
 

@@ -16,7 +16,7 @@ from guard.replay import replay
 
 ATTACK = Path(__file__).parents[1] / "corpus" / "22.10.1" / "pjsip-svcrack.ami"
 RULE = Rule(
-    name="guessing", weights={Kind.CHALLENGE_RESPONSE_FAILED: 1}, threshold=20, window=2 * MINUTE, ban=(10 * MINUTE,)
+    name="guessing", weights={Kind.CHALLENGE_RESPONSE_FAILED: 1}, threshold=5, window=2 * MINUTE, ban=(10 * MINUTE,)
 )
 
 
@@ -32,7 +32,7 @@ def test_the_report_is_the_object_that_others_rely_on():
     assert report["bans"] == [
         {
             "source": "198.51.100.11/32", "rule": "guessing", "at": "2026-11-22T13:36:17.718Z",
-            "until": "2026-11-22T13:46:17.718Z", "scope": "sip", "strike": 1, "offences": 20, "events": 21,
+            "until": "2026-11-22T13:46:17.718Z", "scope": "sip", "strike": 1, "offences": 5, "events": 21,
             "evidence": "unproven", "by": "event",
         }
     ]  # fmt: skip

@@ -78,7 +78,7 @@ def test_the_help_page_names_every_command_and_no_other(capsys):
     commands = {" ".join(word for word in line.split() if word.islower()) for line in promised}
     assert commands == {
         "status", "bans list", "bans show", "bans add", "bans remove", "allow list", "allow add", "allow remove",
-        "allow test", "rules list", "rules check", "check", "replay", "run",
+        "allow test", "rules list", "rules check", "rules test", "check", "replay", "run",
     }  # fmt: skip
     for command in commands:
         assert main([*command.split(), "--help"]) == 0
@@ -292,6 +292,46 @@ def test_mistakes_are_json_where_json_was_asked_for(capsys, rules):
     assert [f"astguard: {text}" for text in json.loads(out)["mistakes"]] == err.splitlines()
 
 
+CASES = """\
+cases:
+  - sends: 3 InvalidAccountID every 1m
+    then: sip
+  - sends: 2 InvalidAccountID every 1m
+    then: {}
+"""
+
+
+def test_the_cases_of_rules_are_run(capsys, rules):
+    stock, local = rules
+    (stock / "one.yaml").write_text(RULE.replace("service: AMI", "service: PJSIP") + CASES.format("nothing"))
+    asked = ("rules", "test", "--rules", stock)
+    said = "astguard: two has no cases; write them, so that others see what it does\n"
+    assert run(capsys, *asked) == (0, (
+        "RULE  CASE                         WANTED   RESULT\n"
+        "one   3 InvalidAccountID every 1m  sip      ok\n"
+        "one   2 InvalidAccountID every 1m  nothing  ok\n"
+    ), said)  # fmt: skip
+    (stock / "one.yaml").write_text(RULE.replace("service: AMI", "service: PJSIP") + CASES.format("ban"))
+    code, out, err = run(capsys, *asked, "one")
+    assert (code, out.splitlines()[-1], err) == (1, "one   2 InvalidAccountID every 1m  ban     FAILED: nothing", "")
+    code, out, _ = run(capsys, "rules", "test", stock / "one.yaml", local / "own.yaml", "-o", "json")
+    answer = json.loads(out)
+    assert (code, answer["without"], [case["ok"] for case in answer["cases"]]) == (1, ["own"], [True, False])
+    assert answer["cases"][0] == {
+        "rule": "one", "case": "3 InvalidAccountID every 1m", "line": 6, "wanted": "sip",
+        "followed": "sip for 10m after 3 events", "ok": True,
+    }  # fmt: skip
+
+
+def test_a_rule_that_is_not_there_has_no_cases(capsys, rules):
+    stock, _ = rules
+    said = "astguard: there is no rule 'none'; 'astguard rules list' has all, a file ends in .yaml\n"
+    assert run(capsys, "rules", "test", "--rules", stock, "none") == (4, "", said)
+    (stock / "one.yaml").write_text(RULE + "cases: {sends: none, then: ban}\n")
+    code, _, err = run(capsys, "rules", "test", stock / "one.yaml")
+    assert (code, "'none' is nothing to send" in err) == (78, True)
+
+
 def test_check_says_what_was_read(capsys, config):
     code, out, err = run(capsys, "check", "--config", config)
     assert (code, err) == (0, "")
@@ -373,8 +413,8 @@ def replayed(monkeypatch):
         def as_json(self):
             return REPORT
 
-    def replay(files, rules, allow, progress, sip_ports):
-        asked.append((files, [rule.name for rule in rules], list(map(show, allow))))
+    def replay(files, rules, allow, progress, sip_ports, timezone):
+        asked.append((files, [rule.name for rule in rules], list(map(show, allow)), timezone))
         if progress:
             for done in range(0, 101, 10):
                 progress(done * 1_000_000, 100_000_000)
@@ -396,7 +436,7 @@ def test_a_replay_is_a_summary_and_a_table_of_bans(capsys, replayed, config):
         "SOURCE          RULE  SCOPE  STRIKE  AT                   FOR\n"
         "198.51.100.130  own   all    1       2026-05-01 12:02:11  1h\n"
     ), "")  # fmt: skip
-    assert replayed == [([Path("a.ami"), Path("b.log")], ["one", "own"], ["192.0.2.0/24"])]
+    assert replayed == [([Path("a.ami"), Path("b.log")], ["one", "own"], ["192.0.2.0/24"], None)]
 
 
 def test_a_replay_says_which_names_it_does_not_look_up(capsys, replayed, tmp_path):
@@ -425,7 +465,78 @@ def test_a_replay_needs_no_configuration_and_takes_its_own_rules(capsys, replaye
     assert run(capsys, "replay", "a.ami")[0] == 0
     assert run(capsys, "replay", "--rules", stock, "a.ami")[0] == 0
     assert "pjsip-scanning" in replayed[0][1]
-    assert replayed[1] == ([Path("a.ami")], ["one", "two"], [])
+    assert replayed[1] == ([Path("a.ami")], ["one", "two"], [], None)
+
+
+def test_a_replay_says_which_alarms_there_were(capsys, replayed, monkeypatch):
+    alarm = {"kind": "broken-phone", "at": "2026-05-01T12:00:00.000Z", "source": None, "account": "100", "rule": "own"}
+    monkeypatch.setitem(REPORT, "alarms", [alarm | {"text": "the phone of 100 has an old password"}])
+    assert run(capsys, "replay", "--no-header", "a.ami")[1].splitlines()[-1] == (
+        "broken-phone  2026-05-01 12:00:00  the phone of 100 has an old password"
+    )
+
+
+def test_a_replay_without_events_says_so(capsys, replayed, monkeypatch):
+    monkeypatch.setitem(REPORT, "events", 0)
+    said = "astguard: there are no security events in these recordings, so there was nothing to judge\n"
+    assert run(capsys, "replay", "a.ami")[2] == run(capsys, "replay", "-o", "json", "a.ami")[2] == said
+
+
+def test_the_zone_of_log_lines_is_the_option_or_the_configuration(capsys, replayed, tmp_path):
+    path = tmp_path / "zone.yaml"
+    path.write_text("logs: {timezone: Europe/Berlin}\n")
+    run(capsys, "replay", "--config", path, "a.log")
+    run(capsys, "replay", "--config", path, "--timezone=-03:30", "a.log")
+    assert [str(asked[3]) for asked in replayed] == ["Europe/Berlin", "UTC-03:30"]
+    said = "astguard: argument --timezone: 'Mars' is no time zone; write it like Europe/Berlin, UTC or +01:00\n"
+    assert run(capsys, "replay", "--timezone", "Mars", "a.log") == (2, "", said)
+
+
+def test_rules_are_compared_or_named_not_both(capsys, tmp_path):
+    code, _, err = run(capsys, "replay", "--rules", tmp_path, "--compare", tmp_path, tmp_path, "a.ami")
+    assert (code, "argument --compare: not allowed with argument --rules" in err) == (2, True)
+    code, _, err = run(capsys, "replay", "--compare", tmp_path, tmp_path / "gone", "a.ami")
+    assert (code, f"the folder '{tmp_path}/gone' cannot be read" in err) == (78, True)
+
+
+COMPARED = {
+    "events": 9, "tampered": 0, "seconds": 0.1, "phones_forgotten": 0, "alarms": {"a": [], "b": [{}]},
+    "sources": [
+        {"source": "198.51.100.1/32", "a": BAN, "b": BAN, "accounts": [], "registered": None},
+        {"source": "198.51.100.2/32", "a": BAN, "b": BAN | {"events": 7, "at": "2026-05-01T12:01:00.000Z"},
+         "accounts": ["100", "101"], "registered": "later"},
+        {"source": "198.51.100.3/32", "a": None, "b": BAN, "accounts": ["102"], "registered": "before"},
+    ],
+}  # fmt: skip
+
+
+def test_a_comparison_is_two_lines_of_sums_and_a_line_for_each_ban(capsys, replayed, rules, monkeypatch):
+    stock, local = rules
+    asked = []
+
+    class Comparison:
+        def as_json(self):
+            return COMPARED
+
+    def compare(files, a, b, *_):
+        asked.append((files, [rule.name for rule in a], [rule.name for rule in b]))
+        return Comparison()
+
+    monkeypatch.setattr("guard.replay.compare.compare", compare)
+    words = ("replay", "--compare", stock, local / "own.yaml", "a.ami", "b.log")
+    assert run(capsys, *words) == (0, (
+        "9 events, 0 tampered in 0.1 s\n"
+        f"A: 2 sources banned, 0 of them by it alone, 1 of them phones, 0 alarms ({stock})\n"
+        f"B: 3 sources banned, 1 of them by it alone, 2 of them phones, 1 alarms ({local}/own.yaml)\n"
+        "\n"
+        "BY   SOURCE        RULE  SCOPE  AT                   EVENTS  PHONE\n"
+        "A B  198.51.100.1  own   all    2026-05-01 12:02:11  4       -\n"
+        "A    198.51.100.2  own   all    2026-05-01 12:02:11  4       100 101 (registered later)\n"
+        "B    198.51.100.2  own   all    2026-05-01 12:01:00  7       100 101 (registered later)\n"
+        "B    198.51.100.3  own   all    2026-05-01 12:02:11  4       102 (registered before)\n"
+    ), "")  # fmt: skip
+    assert asked == [([Path("a.ami"), Path("b.log")], ["one", "two"], ["own"])]
+    assert json.loads(run(capsys, *words, "-o", "json")[1]) == COMPARED
 
 
 def test_a_folder_of_rules_that_is_not_there_is_an_error(capsys, tmp_path):
