@@ -90,10 +90,13 @@ def told(service: Service, sensors: frozenset[Sensor] | None) -> frozenset[Kind]
 
 
 def provable(service: Service, sensors: frozenset[Sensor] | None) -> frozenset[Kind]:
-    """Return the events of a service of which these sensors can tell with a proof of the sender's address."""
-    return (
-        frozenset() if service is Service.SIP else _reported(service, frozenset(Sensor) if sensors is None else sensors)
-    )
+    """Return the events of a service of which these sensors can tell with a proof of the sender's address.
+
+    A line of `messages` names no transport; it is proven if AMI saw its session over a connection, so by PJSIP alone.
+    """
+    if service in {Service.SIP, Service.IAX2}:
+        return frozenset()
+    return told(service, sensors) - _ONLY_IN_MESSAGES
 
 
 def _reported(service: Service, sensors: frozenset[Sensor]) -> frozenset[Kind]:

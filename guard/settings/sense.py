@@ -88,8 +88,9 @@ def _check_proof(table: Table, counted: Counted, rule: Rule) -> None:
     if named == {Service.SIP}:
         table.wrong(table.where("evidence"), "chan_sip's addresses are the sender's own words and never proven")
     elif counted.weights and all(provable(service, rule.sensors).isdisjoint(counted.weights) for service in named):
-        text = "only 'messages' tells of this, and no line of it is proven: it names no transport"
-        table.wrong(table.where("evidence"), text)
+        table.wrong(
+            table.where("evidence"), "only 'messages' tells of this, which names no transport: it is never proven"
+        )
 
 
 def _check_sums(table: Table, rule: Rule) -> None:
