@@ -35,7 +35,7 @@ from tests.scripted_asterisk import ScriptedAsterisk, events_of
 
 TREE = Path(__file__).parents[1]
 MIXED = TREE / "tests/corpus/22.10.1/mixed-20k.ami.xz"
-GUESSING = "pjsip-password-guessing"
+GUESSING = "pjsip-guessing"
 BANS = 200
 PAUSE = 0.02  # seconds between bans: the daemon sleeps in between, as it does in life
 CHUNK = 65_536
@@ -49,8 +49,8 @@ Service: PJSIP\r
 EventVersion: 1\r
 AccountID: {account}\r
 SessionID: {session}\r
-LocalAddress: IPV4/UDP/203.0.113.10/5060\r
-RemoteAddress: IPV4/UDP/{address}/5060\r
+LocalAddress: IPV4/TCP/203.0.113.10/5060\r
+RemoteAddress: IPV4/TCP/{address}/5060\r
 Challenge: 1795354577/ddc01744d5c6ba97ce924b484f8e6687\r
 Response: a13697eb64d549a3367c5c300021bccb\r
 ExpectedResponse: \r
@@ -114,9 +114,9 @@ async def _bans(pbx, monitor, threshold):
     written, told = {}, {}
     await asyncio.sleep(0.2)
     for number in range(BANS):
-        address = f"198.51.{number >> 8}.{number & 255}"
+        address = f"198.18.{number}.7"  # each in a network of its own, or a rule bans them all together
         events = [
-            EVENT.format(tv=_tv(), account=100 + at, session=f"{number}-{at}", address=address).encode()
+            EVENT.format(tv=_tv(), account=1_000 + number, session=f"{number}-{at}", address=address).encode()
             for at in range(threshold)
         ]
         await pbx.send(b"".join(events[:-1]))
