@@ -98,6 +98,7 @@ class People(Scene):
     def old_password(
         self, address: str, account: str, *, every: float, answers: int = 1, growth: float = 1.0, longest: float = 60.0,
         one_call: bool = False, after: float = 0.0,
+        transport: str = "udp",
     ) -> None:  # fmt: skip
         """A phone whose password was changed on the PBX alone; it tries the old one for ever."""
         self.is_legit(
@@ -107,7 +108,7 @@ class People(Scene):
 
         def retry() -> None:
             session, pause = Session(), every
-            with self.line(address) as line:
+            with self.line(address, transport) as line:
                 self.wait(after)
                 while True:
                     line.burst(account, f"old-{account}", answers, session if one_call else None)
@@ -194,7 +195,7 @@ class People(Scene):
                     if name is None:
                         return
                     own = session if one_call else Session(secrets.token_hex(4))
-                    more = {"to": to or f"00442079460{turn:03}"} if method == "INVITE" else {}
+                    more = {} if method == "REGISTER" else {"to": to or f"00442079460{turn:03}"}
                     if not wait:
                         line.shout(method, name, own, **more)
                     elif line.ask(method, name, own, **more) == 401 and answered:

@@ -156,13 +156,11 @@ class Scene:
         self._faults: list[BaseException] = []
         self._recorders = [Recorder(pbx)]
         self._end = time.monotonic() + seconds
+        self._restart_at: float | None = None
 
-    def restart(self) -> None:
-        """Restart Asterisk, as after an upgrade; what it says then is a recording of its own."""
-        self._recorders[-1].close(0.1)
-        self.asterisk.stop()
-        self.asterisk.start()
-        self._recorders.append(Recorder(self._pbx))
+    def restart(self, after: float) -> None:
+        """Restart Asterisk, as for an upgrade; what it says then is a recording of its own."""
+        self._restart_at = time.monotonic() + after
 
     def host(self, address: str) -> Host:
         """Find who has an address."""
@@ -230,6 +228,12 @@ class Scene:
 
     def finish(self, into: Path) -> int:
         """Wait for the end, write what was recorded and what is true, and give the number of bytes."""
+        if self._restart_at is not None:  # here, because Asterisk ends with the thread that has started it
+            time.sleep(max(0.0, self._restart_at - time.monotonic()))
+            self._recorders[-1].close(0.1)
+            self.asterisk.stop()
+            self.asterisk.start()
+            self._recorders.append(Recorder(self._pbx))
         for thread in self._threads:
             thread.join(max(0.0, self._end - time.monotonic()) + 25)
         assert not self._faults, self._faults
@@ -238,7 +242,7 @@ class Scene:
         for old in into.iterdir():
             old.unlink()
         for number, recorder in enumerate(self._recorders, 1):
-            name = "capture.ami.xz" if number == 1 else f"capture-{number}.ami.xz"
+            name = "capture.ami.xz" if number == 1 else f"capture_{number}.ami.xz"
             (into / name).write_bytes(_packed(recorder.data))
         (into / "messages.xz").write_bytes(_packed(self._messages()))
         truth = {

@@ -34,7 +34,7 @@ class Wire:
     lost: float = 0.0
     copies: int = 1
     """A datagram that is not lost arrives up to so many times."""
-    pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 4.0)
+    pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0)
     dice: random.Random = field(default_factory=lambda: random.Random(1))
 
     def arrivals(self) -> int:

@@ -101,6 +101,28 @@ def office_old_password_comes_first_slowly(stage):
     nine_of_ten(stage, "106", after=23, spread=5)
 
 
+@story(100, iso_times=True)
+def office_old_password_tcp(stage):
+    nine_of_ten(stage, "103", every=18, transport="tcp")
+    stage.old_password(OFFICE, "103", every=4, after=6, transport="tcp")
+
+
+@story(100)
+def office_old_password_ipv6(stage):
+    """Each phone has an address of its own here, and all are one /64."""
+    for number, account in enumerate(STAFF):
+        if account != "108":
+            stage.phone(f"2001:db8:c::{number + 0x20:x}", account, every=20, calls=2, after=stage.dice.uniform(0, 3))
+    stage.old_password("2001:db8:c::28", "108", every=12, answers=15, after=5)
+
+
+@story(480)
+def office_old_password_all_day(stage):
+    """The longest story, for rules with long memories: some 360 wrong answers."""
+    nine_of_ten(stage, "100", every=50)
+    stage.old_password(OFFICE, "100", every=20, answers=15, after=8, one_call=True)
+
+
 # A blind sender of UDP frames a phone and a trunk.
 
 
@@ -130,6 +152,21 @@ def framed_before_it_registers(stage):
     stage.trunk()
     stage.phone(PHONE, "110", every=6, after=12, port=5062, expect="at most slow")
     stage.forger([PHONE, "192.0.2.22"], every=0.25, after=11, kinds="unknown guess", account="110", port=5062)
+
+
+@story(60)
+def framed_office(stage):
+    stage.trunk()
+    stage.office(OFFICE, STAFF, every=12, expect="at most slow")
+    stage.forger([OFFICE, "192.0.2.22"], every=0.05, times=800, after=12, account="105")
+
+
+@story(60, iso_times=True)
+def framed_tcp_phone(stage):
+    """The phone speaks TCP, so what comes over UDP in its name is plainly not from it; but who can be sure."""
+    stage.trunk()
+    stage.phone(PHONE, "109", every=9, transport="tcp", expect="at most slow")
+    stage.forger([PHONE, "192.0.2.22"], every=0.1, times=400, after=8, kinds="guess unanswered", account="109")
 
 
 # Somebody who has an account and guesses at others'.
@@ -164,6 +201,63 @@ def insider_in_the_office(stage):
     stage.guesser(OFFICE, "110", "111", "112", "113", "114", every=1, after=20, expect="slow or ban", legit=True)
 
 
+@story(75)
+def insider_washes_himself(stage):
+    """He registers with his own password after every guess."""
+    stage.attacks(
+        "198.51.100.61", "has account 103, guesses 101 and 104, and registers 103 after every guess", "slow or ban"
+    )
+    with_phones(stage)
+
+    def guess_and_register():
+        with stage.line("198.51.100.61") as line:
+            line.register("103", "right-103")
+            for turn in stage.every(1, after=4):
+                line.guess("104" if turn % 3 == 2 else "101", 1)
+                line.register("103", "right-103")
+
+    stage.start(guess_and_register)
+
+
+@story(60, iso_times=True)
+def insider_tcp(stage):
+    """Guesses and good registrations share one connection; the guesses come fifteen to a Call-ID."""
+    stage.attacks(
+        "198.51.100.62", "has account 103 and guesses 102 in bursts of 15, over one connection", "slow or ban"
+    )
+    with_phones(stage)
+
+    def guess_and_register():
+        with stage.line("198.51.100.62", "tcp") as line:
+            for _ in stage.every(5):
+                line.register("103", "right-103")
+                line.burst("102", f"guess-{stage.dice.random()}")
+
+    stage.start(guess_and_register)
+
+
+@story(60)
+def insider_in_a_64(stage):
+    """His account lives at one address of his /64, and he guesses from all the others."""
+    stage.attacks(
+        "2001:db8:b1:5::/64", "has account 103 at ::60, guesses 101 and 102 from ever new addresses", "slow or ban"
+    )
+    with_phones(stage)
+
+    def register():
+        with stage.line("2001:db8:b1:5::60") as line:
+            for _ in stage.every(6):
+                line.register("103", "right-103")
+
+    def guess():
+        for turn in stage.every(0.8, after=7):
+            with stage.line(f"2001:db8:b1:5::{turn + 0x100:x}") as line:
+                line.guess(str(101 + turn % 2), 1)
+
+    stage.start(register)
+    stage.start(guess)
+
+
 # Forty addresses, three guesses each, at one account.
 
 
@@ -193,6 +287,16 @@ def forty_sources_udp(stage):
 @story(90, iso_times=True)
 def forty_sources_tcp(stage):
     forty(stage, "tcp")
+
+
+@story(60)
+def forty_sources_in_haste(stage):
+    """Three answers in one Call-ID each, IPv4 and IPv6, all within half a minute."""
+    stage.expect("*", "alarm:101")
+    for number in range(40):
+        address = f"198.51.100.{99 + number * 2}" if number % 2 else f"2001:db8:b{number // 8:x}:{number:x}::1"
+        stage.guesser(address, "101", every=1, times=1, answers=3, expect="", after=5 + stage.dice.uniform(0, 30))
+    stage.office(OFFICE, STAFF, every=15)
 
 
 # Call-IDs as guessers use them.
@@ -326,8 +430,34 @@ def typo_phone(stage):
 
 @story(100, iso_times=True)
 def typo_phone_lossy(stage):
-    stage.phone(PHONE, "100", every=12, typos=15, after=2, wire=Wire(lost=0.3))
-    stage.phone("192.0.2.25", "103", every=12, typos=15, after=4, wire=Wire(lost=0.15, copies=4))
+    """The burst takes some fifteen seconds, because every loss costs half a second or more."""
+    stage.phone(PHONE, "100", every=12, typos=15, after=2, wire=Wire(lost=0.4, dice=stage.dice))
+    stage.phone("192.0.2.25", "103", every=12, typos=15, after=4, wire=Wire(lost=0.35, copies=4, dice=stage.dice))
+    stage.phone("192.0.2.35", "104", every=12, typos=15, after=6, wire=Wire(lost=0.15, copies=4))
+
+
+@story(70)
+def typo_softphone(stage):
+    """A person tries four passwords, as fast as one can type; the program answers once for each."""
+
+    def fumble(address, account, transport):
+        with stage.line(address, transport) as line:
+            for turn in stage.every(6, 4, after=5):
+                line.register(account, f"right-{account}{turn}")
+            for _ in stage.every(10):
+                line.register(account, f"right-{account}")
+
+    for address, account, transport in (
+        (PHONE, "100", "udp"),
+        ("192.0.2.36", "101", "tcp"),
+        ("2001:db8:c::36", "102", "udp"),
+    ):
+        stage.is_legit(
+            address,
+            f"phone {account}, over {transport}: four wrong passwords, six seconds apart, then right",
+            "nothing",
+        )
+        stage.start(fumble, address, account, transport)
 
 
 # Phones whose From is not their login.
@@ -407,11 +537,23 @@ def restart(stage):
         stage.is_legit(address, f"phone {account} that remembers its nonce", "nothing")
         stage.start(remember, address, account)
 
-    def upgrade():
-        stage.wait(45)
-        stage.restart()
+    stage.restart(after=45)
 
-    stage.start(upgrade)
+
+@story(90)
+def roaming(stage):
+    """One phone from one network to the next, and an office whose router gives it new ports all the time."""
+    stage.office(OFFICE, STAFF[:6], every=9, moves=1)
+    for number in range(8):
+        stage.is_legit(f"192.0.2.{100 + number}", "phone 110 on its way", "nothing")
+
+    def walk():
+        for turn in stage.every(10):
+            with stage.line(f"192.0.2.{100 + turn % 8}") as line:
+                line.register("110", "right-110")
+                line.call("110", "right-110", "601")
+
+    stage.start(walk)
 
 
 @story(175)
@@ -420,6 +562,24 @@ def retired_phone(stage):
     for address, name in ((OFFICE, "155"), ("192.0.2.80", "156")):
         what = f"retired phone {name} that nobody unplugged, once a minute"
         stage.scanner(address, [name] * 9, every=55, answered=True, after=4, what=what, legit=True, expect="nothing")
+
+
+@story(40, iso_times=True)
+def scan_fast(stage):
+    with_phones(stage)
+    names = [str(number) for number in range(300, 999)]
+    stage.scanner("198.51.100.91", names, every=0.05, wait=False, after=4, requests=20)
+    stage.scanner("198.51.100.92", names, every=0.1, answered=True, after=5, requests=20)
+    stage.scanner("198.51.100.93", names, every=0.15, method="OPTIONS", to="100", after=6, requests=20)
+    stage.scanner("2001:db8:b9::1", names, every=0.2, transport="tcp", after=7, requests=20)
+
+
+@story(50)
+def acl_probing(stage):
+    """201 may only be used from the phones' network; there it works."""
+    stage.phone(PHONE, "201", every=7)
+    stage.guesser("198.51.100.95", "201", every=1, after=3, requests=20)
+    stage.guesser("198.51.100.96", "201", every=0.5, transport="tcp", after=5, requests=20)
 
 
 # Those who want to call, or to keep the PBX busy.

@@ -47,7 +47,7 @@ def test_the_list_of_bans_says_who_and_why_and_how_long(lab, transport):
         ban = bans_of(guard)[f"{lab.attacker.address}/32"]
 
         assert set(ban) >= {"source", "rule", "scope", "strike", "since", "until", "left_seconds", "offences"}
-        assert ban["rule"] == "pjsip-password-guessing"
+        assert ban["rule"].endswith("guessing")
         assert ban["strike"] == 1
         assert ban["offences"] >= 1
         assert 0 < ban["left_seconds"] <= 3600
