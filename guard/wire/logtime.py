@@ -40,14 +40,15 @@ class LogClock:
     """Reads the times of one log. `zone` is what its local times mean until lines teach otherwise.
 
     `now` is the wall clock, set before each reading of a log that is being written; None while one of the past is
-    read. `written` is when that was written last, for times without a year.
+    read. `written` is when that was written last, for times without a year. `local` tells whether the log has times
+    without a zone.
     """
 
     def __init__(self, zone: tzinfo, *, now: Wall | None = None, written: Wall | None = None) -> None:
         self.zone = zone
         self.now = now
-        self.local = False  # whether times without a zone were seen
-        self._written = written
+        self.local = False
+        self.written = written
         self._last: Wall | None = None
         self._minute = b""
         self._base = 0
@@ -118,7 +119,7 @@ class LogClock:
             yield from range(year + 1, year - 8, -1)
 
     def _newest(self) -> Wall:
-        return self.now or self._written or Wall(0)
+        return self.now or self.written or Wall(0)
 
 
 def _fraction(digits: bytes | None) -> int:
