@@ -43,6 +43,8 @@ NAMES = {
     "unproven.forgotten": "sources that waited for the limit on unproven bans and were lighter than others",
     "alarms.raised": "alarms",
     "alarms.dropped": "alarms that nobody took in time",
+    "log.lines": "lines of Asterisk's log files that told of an attempt",
+    "log.tampered": "lines of Asterisk's log files that broke the grammar, or stood beside one that did",
     "log.muted": "security events that Asterisk could not issue, by its own log",
     "log.unseen": "failures in the log that AMI has not told of",
     "link.lost": "times the link to Asterisk broke",
