@@ -5,8 +5,6 @@ Relative paths are relative to the folder of the file. The secret never appears 
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +20,7 @@ from guard.settings.mistakes import Mistakes, Place
 from guard.settings.rulefile import Folder, stock_rules_folder
 from guard.settings.secretfile import read_secret_file, secret_text
 from guard.settings.table import Table, choice, duration, whole, yes_or_no
+from guard.settings.values import host, path_in, prefix, socket_in, username
 from guard.settings.yamlfile import Mapping, Node, parse, read
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = Path("/etc/astguard/astguard.yaml")
 LOCAL_RULES = Path("/etc/astguard/rules")
-MAX_SOCKET_PATH = 107  # bytes; sun_path of Linux holds 108 with its NUL
 
 _KEYS = ("mode", "ami", "logs", "firewall", "allow", "rules", "unproven_max", "statsd", "state", "control")
 _AMI_KEYS = ("host", "port", "tls", "tls_ca", "username", "secret", "secret_file")
@@ -142,7 +140,7 @@ def rules_of(path: Path) -> tuple[Folder, ...]:
     if node is None or len(mistakes):
         return ()
     table = Table(node, mistakes, _KEYS)
-    named = tuple(Folder(*folder) for folder in table.many("rules", _path_in(path.parent)))
+    named = tuple(Folder(*folder) for folder in table.many("rules", path_in(path.parent)))
     if "rules" not in table:
         return Config().rules
     return named if table.sound("rules") else ()
@@ -151,7 +149,7 @@ def rules_of(path: Path) -> tuple[Folder, ...]:
 def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
     table = Table(node or Mapping(Place(str(path))), mistakes, _KEYS)
     usual = Config()
-    file_path = _path_in(path.parent)
+    file_path = path_in(path.parent)
     sources, names = _allow(table)
     return Config(
         mode=table.one("mode", choice("a mode", {mode.value: mode for mode in Mode}), usual.mode),
@@ -164,7 +162,7 @@ def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
         unproven_max=table.one("unproven_max", duration(MINUTE, DAY), usual.unproven_max),
         statsd=_statsd(table) if "statsd" in table else None,
         state=table.one("state", file_path, usual.state),
-        control=table.one("control", _socket_in(file_path), usual.control),
+        control=table.one("control", socket_in(file_path), usual.control),
     )
 
 
@@ -176,11 +174,11 @@ def _ami(table: Table, file_path: Callable[[str], Path]) -> Ami:
     if "tls_ca" in table and not tls and table.sound("tls"):
         table.wrong(table.where("tls_ca"), "'tls_ca' has no use without 'tls: yes'")
     return Ami(
-        host=table.one("host", _host, usual.host),
+        host=table.one("host", host, usual.host),
         port=table.one("port", _port, 5039 if tls else usual.port),
         tls=tls,
         tls_ca=table.one("tls_ca", file_path, None),
-        username=table.one("username", _username, usual.username),
+        username=table.one("username", username, usual.username),
         secret=table.one("secret", secret_text, None),
         secret_file=table.one("secret_file", file_path, None),
         place=table.place,
@@ -200,9 +198,9 @@ def _statsd(config: Table) -> Statsd:
     table = config.table("statsd", ("host", "port", "prefix", "meter_support"))
     usual = Statsd()
     return Statsd(
-        host=table.one("host", _host, usual.host),
+        host=table.one("host", host, usual.host),
         port=table.one("port", _port, usual.port),
-        prefix=table.one("prefix", _prefix, usual.prefix),
+        prefix=table.one("prefix", prefix, usual.prefix),
         meter_support=table.one("meter_support", yes_or_no, usual.meter_support),
     )
 
@@ -226,40 +224,3 @@ def _backend(text: str) -> Backend:
     if text == "iptables":
         raise ValueError("the backend iptables comes with a later version; use nftables, which works beside iptables")
     return _known_backend(text)
-
-
-def _host(text: str) -> str:
-    if not text or len(text) > 253 or not text.isprintable() or " " in text:
-        raise ValueError(f"{text!r} is not a host; write it like 127.0.0.1, ::1 or pbx.example.org")
-    return text
-
-
-def _username(text: str) -> str:
-    if not text or len(text) > 80 or not text.isprintable():
-        raise ValueError(f"{text!r} is not a user of manager.conf")
-    return text
-
-
-def _prefix(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{0,40}", text):
-        raise ValueError(f"{text!r} is not a prefix; it has at most 40 letters, digits, '_', '.' and '-'")
-    return text
-
-
-def _path_in(folder: Path) -> Callable[[str], Path]:
-    def file_path(text: str) -> Path:
-        if not text.isprintable() or not text:
-            raise ValueError(f"{text!r} is not a path")
-        return folder / text
-
-    return file_path
-
-
-def _socket_in(file_path: Callable[[str], Path]) -> Callable[[str], Path]:
-    def socket_path(text: str) -> Path:
-        path = file_path(text)
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-            raise ValueError(f"the path of a socket has at most {MAX_SOCKET_PATH} bytes")
-        return path
-
-    return socket_path

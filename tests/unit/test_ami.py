@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guard.errors import LoginRefused, ProtocolError
-from guard.settings.config import _username
+from guard.settings.values import username
 from guard.settings.secretfile import secret_text
 from guard.wire.ami import GREETING_LIMIT, AmiClient, State
 from guard.wire.amievent import BLOCK_LIMIT, SAMPLES
