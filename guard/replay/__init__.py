@@ -66,9 +66,9 @@ def replay(
     started = time.perf_counter()
     engine = Engine(rules, mode=Mode.ENFORCE, allow=allow, sip_ports=sip_ports)
     drive = Drive(engine)
-    recordings = Recordings(files, progress, *filter(None, [timezone]))
+    recordings = Recordings(files, progress, timezone)
     for batch in batches(recordings.events()):
-        drive.handle(batch)
+        drive.handle(batch, recordings.muted)
     drive.finish()
     counts = engine.tally.counts
     outcomes = {

@@ -114,14 +114,14 @@ def compare(
 ) -> Comparison:
     """Judge recordings by two sets of rules side by side; CaptureError if one cannot be read. Otherwise as `replay`."""
     started = time.perf_counter()
-    recordings = Recordings(files, progress, *filter(None, [timezone]))
+    recordings = Recordings(files, progress, timezone)
     engines = [Engine(rules, allow=allow, sip_ports=sip_ports) for rules in (a, b)]
     drives = [Drive(engine) for engine in engines]
     phones = Phones()
     for batch in batches(recordings.events()):
         phones.note(batch.events)
         for drive in drives:
-            drive.handle(batch)
+            drive.handle(batch, recordings.muted)
     for drive in drives:
         drive.finish()
     first_a, first_b = ({ban.source: ban for ban in reversed(drive.bans)} for drive in drives)

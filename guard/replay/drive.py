@@ -38,10 +38,12 @@ def batches(events: Iterable[SecurityEvent]) -> Iterator[Batch]:
     batch = Batch([], Instant(0), Wall(0))
     for event in events:
         if not batch.wall - MAX_AGE <= event.at <= batch.wall:
-            yield batch
+            if batch.events:
+                yield batch
             batch = Batch([], Instant(batch.now + max(event.at - batch.wall, 0)), event.at)
         batch.events.append(event)
-    yield batch
+    if batch.events:
+        yield batch
 
 
 class Drive:
@@ -52,12 +54,19 @@ class Drive:
         self.alarms: list[Alarm] = []
         self._engine = engine
         self._ahead = 0  # of the wall clock, which may have been set back
+        self._muted = 0
 
-    def handle(self, batch: Batch) -> None:
-        """Let time pass until a batch was read, and hand it over."""
+    def handle(self, batch: Batch, muted: int = 0) -> None:
+        """Let time pass until a batch was read, and hand it over.
+
+        `muted` is how many events Asterisk has lost so far, by its own log.
+        """
         self._let_pass(batch.now)
         self._ahead = batch.now - batch.wall
         self._engine.handle(*batch)
+        if muted > self._muted:
+            self._engine.muted(muted - self._muted, batch.now)
+            self._muted = muted
         self._collect()
 
     def finish(self) -> None:

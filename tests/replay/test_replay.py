@@ -124,3 +124,12 @@ def test_every_file_that_cannot_be_read_is_named_at_once(tmp_path):
     assert [line.partition(":")[0] for line in str(told.value).splitlines()] == [
         str(tmp_path / name) for name in ("one", "two", "three")
     ]
+
+
+def test_a_muted_attack_is_an_alarm_in_its_own_time():
+    """Its log says that Asterisk could not issue events, and when; the alarm comes once a day."""
+    report = replay([ATTACK.with_name("hostile-57.messages")], []).as_json()
+    (alarm,) = report["alarms"]
+    assert alarm["kind"] == "muted"
+    assert alarm["at"].startswith("2026-11-22T13:40:3")
+    assert set(alarm) == {"kind", "at", "source", "account", "rule", "text"}

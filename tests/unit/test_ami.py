@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guard.errors import LoginRefused, ProtocolError
-from guard.settings.values import username
+from guard.settings import values
 from guard.settings.secretfile import secret_text
 from guard.wire.ami import GREETING_LIMIT, AmiClient, State
 from guard.wire.amievent import BLOCK_LIMIT, SAMPLES
@@ -203,7 +203,7 @@ def test_no_line_end_gets_into_an_action(end):
         with pytest.raises(AssertionError):
             ami.receive(BANNER + CHALLENGE)
         assert end.encode() + b"\r\n" not in ami.data_to_send().replace(b"\r\n\r\n", b"")
-    for check in (_username, secret_text):
+    for check in (values.username, secret_text):
         with pytest.raises(ValueError, match=r"."):
             check("astguard" + end)
 
