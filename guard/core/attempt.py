@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 REPEAT = Duration(32 * SECOND)
 """How long a request is sent again: 64 * T1 (RFC 3261, 17.1.1.2, timers B and F)."""
 HOLD = Duration(3 * SECOND)
+GRAIN = Duration(SECOND // 10)
+"""What was held is counted ten times a second, in the same instant: a flood would wake the guard for each."""
 EXONERATE = Duration(5 * SECOND)
 """A success clears no attempt older than this."""
 OPEN_LIMIT = 12
@@ -184,7 +186,7 @@ class Attempts:
         request = session.ask(None if challenged else event.account, event, at)
         if not self._may_hold(event, session, now):
             return [self._count(held) for held in session.open_requests()]
-        request.hold(Instant(now + HOLD))
+        request.hold(Instant((now + HOLD) // GRAIN * GRAIN))
         self._held.append(request)
         opened = session.sender.open
         return [self._count(held) for held in list(opened)] if len(opened) > limit else Outcome.HELD
@@ -240,7 +242,7 @@ class Attempts:
         """Tell whether the other sensor has told of this already; if not, `messages` waits for AMI to tell it too."""
         told, number = session.hear(event, at)
         if not told and event.sensor is Sensor.MESSAGES and len(self._told) < HELD_LIMIT:
-            self._told.append((Instant(now + EXONERATE), session, event.kind, number))
+            self._told.append((Instant((now + EXONERATE) // GRAIN * GRAIN), session, event.kind, number))
         return told
 
     def _may_hold(self, event: SecurityEvent, session: Session, now: Instant) -> bool:
