@@ -26,7 +26,7 @@ from guard.wire.amievent import BlockReader, EventReader
 from guard.wire.loglines import is_banner, read_head
 from guard.wire.logtime import SLACK, STEP, LogClock
 from guard.wire.messages import MessagesReader
-from guard.wire.messagevalues import read_session
+from guard.wire.messagevalues import SESSION_LIMIT, read_session
 from guard.wire.securitylog import SecurityLogReader
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Recordings:
         """Find the zone of each log in which most of its lines agree with events of the same source and Call-ID."""
         heard: dict[tuple[bytes, str], int] = {}
         for event in others:
-            heard[event.source, read_session(event.session.encode())] = event.at
+            heard[event.source, read_session(event.session[:SESSION_LIMIT].encode())] = event.at
             latest = event.at
         for path in written if heard else ():
             self._clocks[path].written = latest

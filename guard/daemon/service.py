@@ -17,6 +17,7 @@ from guard.api.statsd import StatsdSender
 from guard.core.engine import Engine
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
+from guard.daemon.logwatch import watch_logs
 from guard.daemon.permits import OWN, Permits
 from guard.errors import ConfigError
 from guard.firewall import Layout
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from guard.core.address import Source
+    from guard.core.event import SecurityEvent
     from guard.settings.config import Ami, Config
     from guard.settings.rulefile import RuleSet
 
@@ -65,9 +67,8 @@ class Service:
             mono_ns=time.monotonic_ns,
             wall_ns=time.time_ns,
         )
-        self._link = AmiLink(
-            endpoint, self._enforcer.handle, engine.tally, mono_ns=time.monotonic_ns, wall_ns=time.time_ns
-        )
+        self._link = AmiLink(endpoint, self._hear, engine.tally, mono_ns=time.monotonic_ns, wall_ns=time.time_ns)
+        self._logs = watch_logs(config.logs, self._enforcer, self._link)
         places = {entry.name: f"{entry.place} ({entry.name})" for entry in config.allow_names}
         self._names = Names(places, lambda name, found: self._allow(places[name], found))
         desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names)
@@ -84,7 +85,9 @@ class Service:
         tasks: list[asyncio.Task[None]] = []
         try:
             self._enforcer.start()
-            jobs: list[Coroutine[None, None, None]] = [self._link.run(), self._names.run(), watch_own(self._allow_own)]
+            jobs: list[Coroutine[None, None, None]] = [
+                self._link.run(), self._logs.run(), self._names.run(), watch_own(self._allow_own),
+            ]  # fmt: skip
             if self._config.statsd is not None:
                 jobs.append(self._meter())
             tasks = [asyncio.create_task(_guarded(job)) for job in jobs]
@@ -103,6 +106,10 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._control.stop()
             self._enforcer.stop()
+
+    def _hear(self, events: list[SecurityEvent]) -> None:
+        self._logs.heard(events)
+        self._enforcer.handle(events)
 
     def _allow(self, origin: str, sources: frozenset[Source]) -> None:
         added, gone = self._permits.replace(origin, sources)

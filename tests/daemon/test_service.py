@@ -292,3 +292,33 @@ def test_without_a_secret_nothing_starts(tmp_path):
     assert "secret" in err
     assert "Traceback" not in err
     assert not (tmp_path / "control.sock").exists()
+
+
+QUIET_BUS = (CORPUS / "hostile-57.messages").read_bytes()
+
+
+def test_an_attack_that_the_bus_is_silent_about_is_banned_from_the_log(story, tmp_path):
+    (tmp_path / "messages").write_text("")
+
+    async def told(_, guard):
+        await guard.says(f"reading {tmp_path / 'messages'}")
+        with (tmp_path / "messages").open("ab") as file:
+            file.write(QUIET_BUS)
+        line = await guard.says("WARNING ban")
+        assert re.search(r"ban 198\.51\.100\.11/32 for 10m rule=\S+ scope=sip evidence=unproven", line)
+        status = await guard.ask("status")
+        assert {name: status["counts"][f"log.{name}"] for name in ("lines", "muted", "tampered")} == {
+            "lines": 30, "muted": 62, "tampered": 0,
+        }  # fmt: skip
+
+    story(told, more=f"logs: {{messages: [{tmp_path / 'messages'}], security: no, timezone: UTC}}\n")
+
+
+def test_what_logger_conf_names_is_read(story, tmp_path):
+    (tmp_path / "logger.conf").write_text(f"[logfiles]\n{tmp_path}/messages.log => notice,warning,error\n")
+    (tmp_path / "messages.log").write_text("")
+
+    async def told(_, guard):
+        await guard.says(f"reading {tmp_path / 'messages.log'}")
+
+    story(told, more=f"logs: {{logger_conf: {tmp_path / 'logger.conf'}}}\n")

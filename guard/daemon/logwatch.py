@@ -1,0 +1,69 @@
+"""Makes the log sensor: which files, in which time zone, and where its news goes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from guard.sensors.loggerconf import find_logs
+from guard.sensors.logs import LogSensor
+from guard.settings.logs import zone
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from guard.daemon.enforcer import Enforcer
+    from guard.sensors.amilink import AmiLink
+    from guard.settings.logs import Logs
+
+log = logging.getLogger("astguard.logs")
+
+LOCALTIME = Path("/etc/localtime")
+
+
+def watch_logs(logs: Logs, enforcer: Enforcer, link: AmiLink) -> LogSensor:
+    """Choose the files, by logger.conf where the configuration names none, and make the sensor for them."""
+    messages, security = logs.messages, logs.security
+    if messages is None or security is None:
+        found = find_logs(logs.logger_conf)
+        if messages is None:
+            for note in found.notes:
+                log.info("%s", note)
+            messages = (found.messages,) if found.messages else ()
+        if security is None:
+            security = (found.security,) if found.security else ()
+    if not messages:
+        log.info("no 'messages' log is read; what Asterisk's message bus loses, chan_sip and IAX2 are not seen")
+
+    def take_muted(count: int) -> None:
+        enforcer.engine.muted(count, enforcer.now())
+        enforcer.settle()
+
+    return LogSensor(
+        messages,
+        security,
+        zone(logs.timezone) if logs.timezone else system_zone(),
+        on_events=enforcer.handle,
+        on_muted=take_muted,
+        is_up=lambda: link.state == "up",
+        tally=enforcer.engine.tally,
+        mono_ns=time.monotonic_ns,
+        wall_ns=time.time_ns,
+    )
+
+
+def system_zone() -> tzinfo:
+    """Return the system's time zone, summer time and all, as Asterisk takes it."""
+    name = os.environ.get("TZ", "").removeprefix(":")
+    try:
+        if name:
+            return ZoneInfo(name)
+        with LOCALTIME.open("rb") as file:
+            return ZoneInfo.from_file(file)
+    except (OSError, ValueError, LookupError):
+        return datetime.now().astimezone().tzinfo or UTC

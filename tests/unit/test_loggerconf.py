@@ -1,0 +1,90 @@
+"""Which files logger.conf names, in everything that Asterisk reads as such."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from guard.sensors.loggerconf import LOG_FOLDER, find_logs
+
+NEWEST = """
+[general]
+;dateformat=%F %T       ; ISO 8601 date format
+
+[logfiles]
+;debug.log => error,warning,notice,verbose,debug
+;security.log => security
+console => notice,warning,error
+messages.log => notice,warning,error
+;full-json.log => [json]debug,verbose,notice,warning,error,dtmf,fax
+;syslog.local0 => notice,warning,error
+"""
+
+
+def found(folder, text, **others):
+    for name, content in {"logger": text, **others}.items():
+        (folder / f"{name}.conf").write_text(content)
+    messages, security, notes = find_logs(folder / "logger.conf")
+    return messages and str(messages), security and str(security), notes
+
+
+def under(*names):
+    return tuple(name and str(LOG_FOLDER / name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (NEWEST, ("messages.log", None)),
+        (NEWEST.replace(";security.log", "security.log"), ("messages.log", "security.log")),
+        ("[logfiles]\nmessages = notice,warning,error\nsecurity=security\n", ("messages", "security")),
+        ("[logfiles]\nfull => *\nmessages => NOTICE , warning,error\n", ("messages", "full")),
+        ("[logfiles]\nnotices => notice\nall => notice,warning,error\n", ("all", None)),
+        ("[logfiles](+)\nmessages => [default]notice,warning,error;for us\n", ("messages", None)),
+        ("[logfiles]\nfull => [plain]verbose(3),notice,warning,error,security\n", ("full", "full")),
+        (";--\n[logfiles]\na => notice\n--;\n[logfiles]\nb => notice\n", ("b", None)),
+        ("[general]\nmessages => notice\n", (None, None)),
+        ("[logfiles]\nsyslog.local0 => notice\nConsole => notice\n", (None, None)),
+        ("", (None, None)),
+        ("\x00\udcff]]\n=>\n[logfiles\nx", (None, None)),
+    ],
+)
+def test_the_files_of_each_sensor(text, names, tmp_path):
+    assert found(tmp_path, text.encode(errors="replace").decode())[:2] == under(*names)
+
+
+def test_a_name_may_be_a_path_and_the_folder_another(tmp_path):
+    text = "[logfiles]\n/srv/pbx/security => security\nmessages => notice\n"
+    asterisk = "[directories](!)\nastlogdir => /srv/log\n"
+    assert found(tmp_path, text, asterisk=asterisk)[:2] == ("/srv/log/messages", "/srv/pbx/security")
+
+
+def test_names_may_end_in_the_name_of_the_host(tmp_path):
+    text = "[general]\nappendhostname = yes\n[logfiles]\nmessages => notice\n"
+    assert found(tmp_path, text)[0] == str(LOG_FOLDER / f"messages.{os.uname().nodename}")
+
+
+def test_files_in_files_are_read_and_circles_end(tmp_path):
+    (tmp_path / "logger.d").mkdir()
+    (tmp_path / "logger.d/own.conf").write_text('messages => notice,error\n#include "logger.conf"\n')
+    text = f"[logfiles]\n#tryinclude {tmp_path}/nowhere.conf\n#include <logger.d/*.conf>\nsecurity => security\n"
+    assert found(tmp_path, text)[:2] == under("messages", "security")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[logfiles]\nall => [json]notice,security\n", "is written as JSON"),
+        ("[logfiles]\nx => error\n", "names no file for the level 'notice'"),
+        ("[logfiles]\nfull => notice,verbose\n", "holds more than notices"),
+    ],
+)
+def test_what_is_in_the_way_is_said(text, said, tmp_path):
+    assert said in " ".join(found(tmp_path, text)[2])
+
+
+def test_a_file_that_is_not_there_names_nothing():
+    messages, security, notes = find_logs(Path("/nowhere/logger.conf"))
+    assert (messages, security, notes) == (None, None, ("there is no /nowhere/logger.conf",))
