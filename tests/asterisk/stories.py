@@ -123,6 +123,37 @@ def office_old_password_all_day(stage):
     stage.old_password(OFFICE, "100", every=20, answers=15, after=8, one_call=True)
 
 
+@story(110)
+def office_new_password(stage):
+    """The password was changed on the PBX, and half a minute later on the phone too."""
+    nine_of_ten(stage, "106", every=30)
+    stage.is_legit(OFFICE, "phone 106, three bursts of 15 wrong answers, then right", "nothing")
+
+    def learn():
+        with stage.line(OFFICE) as line:
+            for turn in stage.every(14, after=6):
+                line.burst("106", "old-106" if turn < 3 else "right-106")
+
+    stage.start(learn)
+
+
+@story(110, iso_times=True)
+def office_two_old_passwords(stage):
+    """Two phones after the same move: nobody is to be banned, and what else is right is not sure."""
+    stage.office(OFFICE, STAFF[:8], every=20, calls=2)
+    for number, account in enumerate(STAFF[8:]):
+        stage.is_legit(OFFICE, f"phone {account} with an old password, a burst of 15 every 30 s")
+
+        def retry(account=account, after=5 + 7 * number):
+            with stage.line(OFFICE) as line:
+                for _ in stage.every(30, after=after):
+                    line.burst(account, f"old-{account}")
+
+        stage.start(retry)
+    for words in stage.truth["expect"].values():
+        words[:] = ["at most slow"]
+
+
 # A blind sender of UDP frames a phone and a trunk.
 
 
@@ -299,6 +330,34 @@ def forty_sources_in_haste(stage):
     stage.office(OFFICE, STAFF, every=15)
 
 
+@story(90)
+def forty_sources_and_bad_typists(stage):
+    """Meanwhile the owner of 101 himself mistypes on a phone that is known, and so does somebody in the office."""
+    forty(stage, "udp")
+
+    def fumble(address, transport, account, known):
+        with stage.line(address, transport) as line:
+            if known:
+                line.register(account, f"right-{account}")
+            for turn in stage.every(6, after=40):
+                line.register(account, "mistyped" if turn < 3 else f"right-{account}")
+
+    what = "phone {}, over {}: three wrong passwords, then right"
+    for address, transport, account in (
+        ("192.0.2.97", "tcp", "101"),
+        ("192.0.2.98", "udp", "101"),
+        (OFFICE, "udp", "108"),
+    ):
+        stage.is_legit(address, what.format(account, transport), "nothing")
+        stage.start(fumble, address, transport, account, known=True)
+    for address, transport in (("192.0.2.95", "tcp"), ("192.0.2.96", "udp")):
+        stage.is_legit(address, what.format("101", transport) + "; never seen before")
+        stage.start(fumble, address, transport, "101", known=False)
+    stage.truth["notes"] = (
+        "192.0.2.95 and .96 cannot be told from attackers until they succeed: nothing is asked for them"
+    )
+
+
 # Call-IDs as guessers use them.
 
 
@@ -329,6 +388,44 @@ def bursts_15(stage):
     stage.guesser("198.51.100.24", "101", every=2, answers=15, after=3, guesses=21)
     stage.guesser("198.51.100.25", "103", every=5, answers=15, after=4, transport="tcp", guesses=21)
     stage.guesser("2001:db8:b2::9", "102", every=8, answers=15, after=5, guesses=21)
+
+
+@story(100, iso_times=True)
+def bursts_of_all_sizes(stage):
+    with_phones(stage)
+    stage.guesser("198.51.100.28", "101", every=30, answers=15, after=3, guesses=21)
+    stage.guesser("198.51.100.29", "102", every=3, answers=5, after=4, guesses=21)
+    stage.guesser("198.51.100.30", "104", every=6, answers=16, after=5, transport="tcp", guesses=21)
+    stage.guesser("2001:db8:b7::2", "105", every=4, answers=2, after=6, guesses=21)
+    stage.guesser("2001:db8:b7:1::2", "106", "107", every=1, one_call=True, after=7, guesses=21)
+
+
+@story(60)
+def bursts_at_many_accounts(stage):
+    """What is let pass as one phone's burst must not be let pass again for every account."""
+    with_phones(stage)
+    stage.guesser("198.51.100.44", *STAFF[1:6], every=4, answers=15, after=3, guesses=21)
+    stage.guesser("198.51.100.45", *STAFF[2:4], every=2, answers=15, after=4, transport="tcp", guesses=21)
+    stage.guesser("198.51.100.46", *STAFF[4:9], every=0.5, one_call=True, after=5, guesses=21)
+
+
+@story(60)
+def guesses_by_invite(stage):
+    """Passwords can be tried with calls as well."""
+    with_phones(stage)
+
+    def guess(address, account, transport, every):
+        with stage.line(address, transport) as line:
+            for turn in stage.every(every, after=4):
+                line.call(account, f"guess-{turn}", f"00442079460{turn:03}")
+
+    for address, account, transport, every in (
+        ("198.51.100.35", "101", "udp", 1.5),
+        ("198.51.100.36", "102", "tcp", 3),
+        ("2001:db8:b7:2::3", "103", "udp", 0.5),
+    ):
+        stage.attacks(address, f"guesses {account} with INVITEs, one per {every:g} s, {transport}", "ban", guesses=8)
+        stage.start(guess, address, account, transport, every)
 
 
 @story(60, iso_times=True)
@@ -393,6 +490,16 @@ def slow_guesser_one_call_id(stage):
     with_phones(stage)
     stage.guesser("198.51.100.33", "101", every=12, times=8, jitter=0.02, one_call=True, after=1, guesses=8)
     stage.guesser("198.51.100.34", "102", every=12, times=8, one_call=True, ask_again=False, jitter=0.02, guesses=8)
+
+
+@story(105)
+def slow_sprayer(stage):
+    """Another account each time, which no account's own lock would see."""
+    with_phones(stage)
+    stage.guesser("198.51.100.37", *STAFF, every=12, times=8, jitter=0.1, guesses=8)
+    stage.guesser("198.51.100.38", *STAFF[3:], every=12, times=8, transport="tcp", after=3, jitter=0.3, guesses=8)
+    stage.guesser("2001:db8:b5::7", *STAFF, every=12, times=8, one_call=True, after=2, guesses=8)
+    stage.guesser("198.51.100.39", "101", every=11, times=8, after=1, wire=Wire(copies=3), guesses=8)
 
 
 @story(120)
@@ -580,6 +687,14 @@ def acl_probing(stage):
     stage.phone(PHONE, "201", every=7)
     stage.guesser("198.51.100.95", "201", every=1, after=3, requests=20)
     stage.guesser("198.51.100.96", "201", every=0.5, transport="tcp", after=5, requests=20)
+
+
+@story(150, iso_times=True)
+def retired_phone_eager(stage):
+    """It asks every quarter of a minute, from an office full of good phones."""
+    stage.office(OFFICE, STAFF[:5], every=25, expect="at most slow")
+    what = "retired phone 155 that nobody unplugged, every 15 s"
+    stage.scanner(OFFICE, ["155"] * 20, every=15, answered=True, after=6, what=what, legit=True, expect="at most slow")
 
 
 # Those who want to call, or to keep the PBX busy.

@@ -91,7 +91,7 @@ def until(ban, events):
     """Give the events of a source up to the one that brought the ban; inside a millisecond the ban's count tells."""
     before = sum(show_time(event.at) < ban["at"] for event in events)
     not_after = sum(show_time(event.at) <= ban["at"] for event in events)
-    return events[: max(before + 1, min(ban["events"], not_after))]
+    return events[: max(before + (ban["by"] == "event"), min(ban["events"], not_after))]
 
 
 def test_a_story_ends_as_it_should(story):
