@@ -124,6 +124,8 @@ class LogClock:
 
 def _fraction(digits: bytes | None) -> int:
     """Read what is behind the point, to the last millisecond that it can mean."""
+    if digits is not None and len(digits) == 3:
+        return int(digits) * MILLISECOND
     unit = int(10 ** (9 - len(digits or b"")))
     return int(digits or b"0") * unit + (unit - MILLISECOND if unit > MILLISECOND else 0)
 

@@ -51,9 +51,10 @@ def _event(
 ) -> SecurityEvent | None:
     if source is None:
         return None
-    return SecurityEvent(
-        at, kind, service, account, session, source, Transport.UNNAMED, port, acl, sensor=Sensor.MESSAGES
-    )
+    return SecurityEvent(at, kind, service, account, session, source, _UNNAMED, port, acl, sensor=_MESSAGES)
+
+
+_UNNAMED, _MESSAGES = Transport.UNNAMED, Sensor.MESSAGES
 
 
 def _nothing(_match: re.Match[bytes], _at: Wall) -> SecurityEvent | None:

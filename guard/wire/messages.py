@@ -63,7 +63,8 @@ class MessagesReader:
         return [event for line in lines if (event := self._read(line)) is not None]
 
     def _read(self, line: bytes) -> SecurityEvent | None:
-        self._doubt = max(0, self._doubt - len(line) - 1)
+        if self._doubt:
+            self._doubt = max(0, self._doubt - len(line) - 1)
         head = read_head(line)
         if head is None:
             if not is_banner(line):
@@ -99,7 +100,7 @@ class MessagesReader:
         return True
 
     def _remember(self, head: Head) -> None:
-        if len(self._threads) < THREADS_LIMIT:
+        if head.thread not in self._threads and len(self._threads) < THREADS_LIMIT:
             self._threads.add(head.thread)
 
     def _tear(self, line: bytes) -> None:
