@@ -28,17 +28,22 @@ LOCALTIME = Path("/etc/localtime")
 
 def watch_logs(logs: Logs, enforcer: Enforcer, link: AmiLink) -> LogSensor:
     """Choose the files, by logger.conf where the configuration names none, and make the sensor for them."""
-    messages, security = logs.messages, logs.security
+    messages, security, notes = logs.messages, logs.security, ["logs.messages is off"]
     if messages is None or security is None:
         found = find_logs(logs.logger_conf)
         if messages is None:
-            for note in found.notes:
-                log.info("%s", note)
-            messages = (found.messages,) if found.messages else ()
+            messages, notes = (found.messages,) if found.messages else (), list(found.notes)
         if security is None:
             security = (found.security,) if found.security else ()
     if not messages:
-        log.info("no 'messages' log is read; what Asterisk's message bus loses, chan_sip and IAX2 are not seen")
+        notes = [
+            "no 'messages' log is read, so chan_sip, IAX2 and what Asterisk's message bus loses are not seen: "
+            + "; ".join(notes)
+        ]
+    elif logs.messages:
+        notes = []
+    for note in notes:
+        log.info("%s", note)
 
     def take_muted(count: int) -> None:
         enforcer.engine.muted(count, enforcer.now())
