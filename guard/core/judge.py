@@ -92,7 +92,8 @@ class Judge:
         if attempt.event.sensor is Sensor.SECURITY and attempt.at <= now - rule.window:
             self._weigh_past(track, attempt, source, now)
             return Outcome.COUNTED, []
-        weighed = track.count(attempt, source, now)
+        trusted = self.trust.behind(home, home, now) if attempt.number > 1 else ()
+        weighed = track.count(attempt, source, trusted, now)
         if weighed is None:
             return Outcome.FOLDED, []
         due = self._due(track, attempt, source, home, weighed, now)

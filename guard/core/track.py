@@ -5,7 +5,8 @@ phone's name cannot turn that phone's own single mistake over TCP into a proven 
 
 Answers that differ are guesses, and nobody can tell a phone's burst from them, so a burst is a ration: the first 16
 answers of one session weigh as one. It is the first session of that source and account inside the window to show
-several; every answer in another one counts, so whoever takes new sessions gains nothing.
+several; every answer in another one counts, so whoever takes new sessions gains nothing. Nor does whoever takes new
+accounts: two have a ration, more only if they are trusted, and one session is one account's.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from guard.core.units import SECOND, Duration, Instant
 from guard.core.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from guard.core.address import Source
     from guard.core.attempt import Attempt
     from guard.core.rule import Rule
 
 RATION = 16
 """Answers of one session that weigh as one; baresip was seen to send 15 in 10 ms."""
+RATIONS = 2
+"""Bursts of one source, inside the window, that weigh as one each; one more for each account that is trusted there."""
 BURST_LASTS = Duration(32 * SECOND)
 """What a burst takes at the most, each of its datagrams sent again for as long as SIP does."""
 GUESSES = frozenset({Kind.CHALLENGE_RESPONSE_FAILED, Kind.INVALID_PASSWORD})
@@ -41,21 +46,22 @@ class Weighed(NamedTuple):
     proven: int
 
 
-class Account:
-    """What one source did to one account: the session whose burst is a ration, and what was counted."""
+class Burst(NamedTuple):
+    """A session whose first answers for an account weigh as one, from the instant `since`."""
 
-    __slots__ = ("session", "since", "stamps")
+    account: str
+    session: str
+    since: Instant
 
-    def __init__(self) -> None:
-        self.session: str | None = None
-        self.since = Instant(0)
-        self.stamps: tuple[tuple[Instant, int, bool], ...] = ()
+
+Stamps = tuple[tuple[Instant, int, bool], ...]
+"""What was counted against a source for one account: instants, weights, and whether they were proven."""
 
 
 class Track:
     """The offences of all sources under one rule, in a window each. `mode` is the daemon's."""
 
-    __slots__ = ("_accounts", "_all", "_past", "_proven", "observes", "rule")
+    __slots__ = ("_all", "_bursts", "_past", "_proven", "_stamps", "observes", "rule")
 
     def __init__(self, rule: Rule, mode: Mode) -> None:
         self.rule = rule
@@ -64,21 +70,27 @@ class Track:
         self._all = Window(rule.window, MOST * rule.threshold)
         self._proven = self._all if rule.proven_only else Window(rule.window, MOST * rule.threshold)
         self._past = Window(rule.window, rule.threshold)
-        self._accounts: Generations[tuple[Source, str], Account] = Generations(ACCOUNTS_LIMIT)
+        self._stamps: Generations[tuple[Source, str], Stamps] = Generations(ACCOUNTS_LIMIT)
+        self._bursts: Generations[Source, tuple[Burst, ...]] = Generations(ACCOUNTS_LIMIT)
 
-    def count(self, attempt: Attempt, source: Source, now: Instant) -> Weighed | None:
-        """Count an attempt against a source; None if it belongs to what was counted before."""
+    def count(self, attempt: Attempt, source: Source, trusted: Container[str], now: Instant) -> Weighed | None:
+        """Count an attempt against a source; None if it belongs to what was counted before.
+
+        `trusted` are the accounts that have authenticated from there lately.
+        """
         rule, at, proven = self.rule, attempt.at, attempt.proven
         if not rule.weights.keys().isdisjoint(attempt.before):
             return None
         weight = rule.weights[attempt.kind]
         if rule.distinct or attempt.kind in GUESSES:
-            account = self._account(source, attempt.account)
+            key = (source, attempt.account)
+            stamps = self._stamps.get(key) or ()
             if rule.distinct:
-                self._take_back(source, account)
-            elif self._is_rationed(account, attempt):
+                self._take_back(source, stamps)
+                stamps = ()
+            elif self._is_rationed(source, attempt, trusted):
                 return None
-            account.stamps = (*account.stamps[-STAMPS_LIMIT + 1 :], (at, weight, proven))
+            self._stamps.put(key, (*stamps[-STAMPS_LIMIT + 1 :], (at, weight, proven)))
         total = sure = self._all.add(source, at, weight, now, proven=proven)
         if self._proven is not self._all:
             sure = self._proven.add(source, at, weight, now, proven=True) if proven else 0
@@ -95,9 +107,7 @@ class Track:
 
     def succeed(self, source: Source, account: str) -> None:
         """Take an account's failures off a source, because it has authenticated; nobody else's."""
-        held = self._accounts.pop((source, account))
-        if held is not None:
-            self._take_back(source, held)
+        self._take_back(source, self._stamps.pop((source, account)) or ())
 
     def forget(self, source: Source) -> None:
         """Drop a source's offences, because they have led to a ban."""
@@ -109,26 +119,26 @@ class Track:
         """Sources forgotten although they could still count, because a table was full."""
         return self._all.evicted + (self._proven.evicted if self._proven is not self._all else 0)
 
-    def _account(self, source: Source, name: str) -> Account:
-        key = (source, name)
-        account = self._accounts.touch(key)
-        if account is None:
-            account = Account()
-            self._accounts.put(key, account)
-        return account
-
-    def _is_rationed(self, account: Account, attempt: Attempt) -> bool:
-        """Tell whether this answer belongs to the one burst that weighs as one."""
+    def _is_rationed(self, source: Source, attempt: Attempt, trusted: Container[str]) -> bool:
+        """Tell whether this answer belongs to a burst that weighs as one."""
         if attempt.number == 1 or attempt.event.service is Service.AMI:
             return False
-        session = attempt.event.session[:256]
-        if account.session is None or attempt.at - account.since >= self.rule.window:
-            account.session, account.since = session, attempt.began
-        return account.session == session and attempt.number <= RATION and attempt.at - attempt.began <= BURST_LASTS
+        at, account, session = attempt.at, attempt.account, attempt.event.session[:256]
+        bursts = self._bursts.touch(source) or ()
+        if bursts and at - bursts[0].since >= self.rule.window:
+            bursts = tuple(burst for burst in bursts if at - burst.since < self.rule.window)
+        own = next((burst for burst in bursts if burst.account == account), None)
+        if own is None:
+            if any(burst.session == session for burst in bursts):
+                return False
+            if account not in trusted and sum(burst.account not in trusted for burst in bursts) >= RATIONS:
+                return False
+            own = Burst(account, session, attempt.began)
+            self._bursts.put(source, (*bursts, own))
+        return own.session == session and attempt.number <= RATION and at - attempt.began <= BURST_LASTS
 
-    def _take_back(self, source: Source, account: Account) -> None:
-        for at, weight, proven in account.stamps:
+    def _take_back(self, source: Source, stamps: Stamps) -> None:
+        for at, weight, proven in stamps:
             self._all.take_off(source, at, weight)
             if proven and self._proven is not self._all:
                 self._proven.take_off(source, at, weight)
-        account.stamps = ()

@@ -169,6 +169,15 @@ def test_session_bursts_in_new_sessions_gain_one_ration_only():
     assert outcomes[15:] == [Outcome.COUNTED] * 4 + [Outcome.BANNED]
 
 
+def test_account_bursts_at_many_accounts_gain_two_rations_and_alternating_in_one_session_one():
+    phone = Phone(GUESSING)
+    outcomes = [phone.guess(n, str(n // 15), session=str(n // 15)) for n in range(34)]
+    assert outcomes[30:] == [Outcome.COUNTED] * 3 + [Outcome.BANNED]
+    alternating = Phone(GUESSING)
+    outcomes = [alternating.guess(n, str(n % 2)) for n in range(20)]
+    assert outcomes.index(Outcome.BANNED) < 10
+
+
 def test_session_a_slow_guesser_in_one_session_has_no_burst():
     phone = Phone(GUESSING)
     outcomes = []
