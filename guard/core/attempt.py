@@ -270,6 +270,9 @@ class Attempts:
 
 
 def session_key(event: SecurityEvent) -> str:
-    """Return what both sensors know of a session: the first 256 bytes of its Call-ID."""
+    """Return what both sensors know of a session: the first 255 bytes of its Call-ID.
+
+    The log has no more where pjproject is the system's (res_pjsip/pjsip_distributor.c, log_failed_request()).
+    """
     session = event.session
-    return session if len(session) <= 64 else session.encode()[:256].decode(errors="ignore")
+    return session if len(session) <= 64 else session.encode()[:255].decode(errors="ignore")

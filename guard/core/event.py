@@ -84,7 +84,7 @@ class SecurityEvent(NamedTuple):
     md5(challenge + secret) and can be cracked offline), `password` is UsingPassword.
 
     A line of `messages` makes an event too, with the kind that its words stand for. Its `session` is at most the first
-    256 bytes of the Call-ID, what is no UTF-8 in it written as \xNN; for chan_sip, which names none, `IP:port`. Its
+    255 bytes of the Call-ID, what is no UTF-8 in it written as \xNN; for chan_sip, which names none, `IP:port`. Its
     `account` is the user of From, which is not always the name of the endpoint.
     """
 

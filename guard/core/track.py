@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from guard.core.attempt import session_key
 from guard.core.event import Kind, Service
 from guard.core.generations import Generations
 from guard.core.rule import Mode
@@ -123,7 +124,7 @@ class Track:
         """Tell whether this answer belongs to a burst that weighs as one."""
         if attempt.number == 1 or attempt.event.service is Service.AMI:
             return False
-        at, account, session = attempt.at, attempt.account, attempt.event.session[:256]
+        at, account, session = attempt.at, attempt.account, session_key(attempt.event)
         bursts = self._bursts.touch(source) or ()
         if bursts and at - bursts[0].since >= self.rule.window:
             bursts = tuple(burst for burst in bursts if at - burst.since < self.rule.window)

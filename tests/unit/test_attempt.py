@@ -194,7 +194,7 @@ def test_session_more_than_are_remembered_fold_no_more():
     assert phone.guess("a", session="0") is Outcome.COUNTED
 
 
-def test_session_a_long_one_folds_by_its_first_256_bytes():
+def test_session_a_long_one_folds_by_its_first_255_bytes():
     phone = Phone()
     phone.guess("a", session="x" * 60_000)
     assert phone.guess("a", session="x" * 60_000) is Outcome.FOLDED
