@@ -1,7 +1,8 @@
-"""The root tree with a real Asterisk 22: made once by debootstrap, kept in the cache, found by its recipe.
+"""Root trees with a real Asterisk 22 or 16: made once by debootstrap, kept in the cache, found by their recipe.
 
-The recipe is this file: change a letter of it and the next run builds a new tree beside the old one. Debian unstable
-carries Asterisk 22 (Debian 12 has none), and the mirror is the one this machine's own apt uses.
+The recipe is this file: change a letter of it and the next run builds new trees beside the old ones. Debian unstable
+carries Asterisk 22, Debian 11 and its security archive the last one with chan_sip (Debian 12 has none), and the mirrors
+are those this machine's own apt uses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-SUITE = "sid"
+SUITES = {"22": "sid", "16": "bullseye"}
+"""Which Debian has which Asterisk."""
+
 APT_SETTINGS = """\
 Acquire::Check-Valid-Until "false";
 APT::Install-Recommends "false";
@@ -33,16 +36,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ASTGUARD_CACHE") or Path(home) / "astguard")
 
 
-def asterisk_root() -> Path:
-    """Give the root tree with Asterisk in it, building it when this recipe has none yet (about a minute)."""
+def asterisk_root(version: str = "22") -> Path:
+    """Give the root tree with this Asterisk in it, building it when this recipe has none yet (about a minute)."""
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    root = cache / f"asterisk-22-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]}"
-    with (cache / "asterisk-22.lock").open("w") as lock:
+    root = cache / f"asterisk-{version}-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]}"
+    with (cache / f"asterisk-{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once build it once
         if not root.exists():
-            print("making the Asterisk tree with debootstrap, about a minute ...", flush=True)
-            _build(root)
+            print(f"making the tree of Asterisk {version} with debootstrap, about a minute ...", flush=True)
+            _build(root, SUITES[version])
     return root
 
 
@@ -51,24 +54,25 @@ def asterisk_version(root: Path) -> str:
     return _run("ask for the version", "chroot", root, "/usr/sbin/asterisk", "-V").strip()
 
 
-def debian_mirror(apt: Path = Path("/etc/apt")) -> str:
-    """Find the mirror that serves this machine's own Debian release."""
+def debian_mirror(archive: str = "", apt: Path = Path("/etc/apt")) -> str:
+    """Find the mirror that serves this machine's own Debian release, or with `-security` its security archive."""
     release = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)
+    suite = release[1] + archive if release else ""
     for text in [path.read_text() for path in sorted(apt.glob("sources.list.d/*.sources"))]:
         for stanza in re.split(r"\n\s*\n", text):
             field = dict(re.findall(r"^([\w-]+):[ \t]*(.*)$", stanza, re.MULTILINE))
-            wanted = release and release[1] in field.get("Suites", "").split()
+            wanted = suite in field.get("Suites", "").split()
             if wanted and "deb" in field.get("Types", "").split() and field.get("Enabled", "yes") != "no":
                 return field["URIs"].split()[0]
     for path in [apt / "sources.list", *sorted(apt.glob("sources.list.d/*.list"))]:
         for line in path.read_text().splitlines() if path.exists() else []:
             found = re.match(r"deb\s+(?:\[.*?\]\s+)?(\S+)\s+(\S+)\s", line)
-            if found and release and found[2] == release[1]:
+            if found and found[2] == suite:
                 return found[1]
-    raise ImageError(f"no mirror for this Debian release under {apt}; its sources name none")
+    raise ImageError(f"no mirror for {suite or 'this system, which is no Debian'} under {apt}; its sources name none")
 
 
-def _build(root: Path) -> None:
+def _build(root: Path, suite: str) -> None:
     """Build beside the final name and rename at the end, so that a tree that exists is whole."""
     if shutil.which("debootstrap") is None:
         raise ImageError("debootstrap is missing; apt-get install debootstrap")
@@ -78,9 +82,12 @@ def _build(root: Path) -> None:
         debs = cache_folder() / "debs"
         debs.mkdir(exist_ok=True)
         mirror = debian_mirror()
-        _run("unpack Debian", "debootstrap", "--variant=minbase", f"--cache-dir={debs}", SUITE, half, mirror)
+        _run("unpack Debian", "debootstrap", "--variant=minbase", f"--cache-dir={debs}", suite, half, mirror)
         _write(half / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)  # install, but start nothing
         _write(half / "etc/apt/apt.conf.d/99astguard-lab", APT_SETTINGS + _proxy_settings())
+        if suite != "sid":  # an old release gets its last Asterisk from there
+            security = f"deb {debian_mirror('-security')} {suite}-security main\n"
+            _write(half / "etc/apt/sources.list.d/security.list", security)
         shutil.copyfile("/etc/resolv.conf", half / "etc/resolv.conf")
         _run("read the package lists", "chroot", half, "apt-get", "update")
         _run("install Asterisk", "chroot", half, "apt-get", "install", "--yes", "asterisk")

@@ -1,4 +1,4 @@
-"""Three hosts behind a router, each a network namespace of its own; the network of the machine is not touched."""
+"""Hosts behind a router, each a network namespace of its own; the network of the machine is not touched."""
 
 from __future__ import annotations
 
@@ -59,6 +59,13 @@ def crowded(**networks: tuple[str, ...]) -> Iterator[list[Host]]:
 
     The PBX is 203.0.113.10 and 2001:db8:a::10. Nobody on the way checks who sends what.
     """
+    with crowded_by_office("", "", **networks) as hosts:
+        yield hosts
+
+
+@contextlib.contextmanager
+def crowded_by_office(public: str, inside: str, **networks: tuple[str, ...]) -> Iterator[list[Host]]:
+    """Make the same, and last an office: a host that is everybody in its /24, behind a router with one address."""
     sweep()
     with contextlib.ExitStack() as stack:
         router, pbx = stack.enter_context(namespace("router")), stack.enter_context(namespace("pbx"))
@@ -84,7 +91,24 @@ def crowded(**networks: tuple[str, ...]) -> Iterator[list[Host]]:
                 add_route(router, network, f"{here[version]}2", name)
                 place.run("ip", f"-{version}", "route", "add", "local", network, "dev", "lo")
             hosts.append(Host(place, there[0].partition("/")[0]))
+        if public:
+            hosts.append(_office(stack, router, public, inside))
         yield hosts
+
+
+def _office(stack: contextlib.ExitStack, router: Namespace, public: str, inside: str) -> Host:
+    """Join an office to the router by one of its own, which lends everybody its address and a port."""
+    gateway, office = stack.enter_context(namespace("gateway")), stack.enter_context(namespace("office"))
+    link(router, gateway, ["10.9.0.1/24"], ["10.9.0.2/24"], names=("office", "outside"))
+    link(gateway, office, [f"{inside}1/24"], [f"{inside}{last}/24" for last in range(11, 31)], names=("lan", "eth0"))
+    gateway.sysctl("net/ipv4/ip_forward", 1)
+    add_route(router, f"{public}/32", "10.9.0.2", "office")
+    add_route(gateway, "default", "10.9.0.1", "outside")
+    add_route(office, "default", f"{inside}1")
+    lend = f"add table ip lend; add chain ip lend out {{ type nat hook postrouting priority 100; }}; \
+        add rule ip lend out oifname outside snat to {public}"
+    gateway.run("nft", lend)
+    return Host(office, f"{inside}11")
 
 
 def end(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:

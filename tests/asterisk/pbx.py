@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -11,29 +12,29 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from tests.asterisk.company import AMI_SECRET, MODULES
 from tests.asterisk.network import end
 from tests.asterisk.sip import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from tests.asterisk.network import Host
-
-AMI_SECRET = "read-only-events"
-ACCOUNTS = ("100", "101", "102")
-"""SIP accounts of the PBX; the password of 100 is right-100, and so on."""
 
 CERTIFICATE = Path(__file__).parents[1] / "daemon/localhost.pem"
 """For localhost and 127.0.0.1, signed by itself; its key is of no use anywhere else."""
 
 START_LIMIT = 60.0
 
+LOGS = "/var/log/asterisk"
+"""Where Asterisk and the guard both see the logs."""
+
 CONFIGURATION = {
-    "asterisk.conf": """\
+    "asterisk.conf": f"""\
 [directories]
 astcachedir => /lab/cache
 astetcdir => /lab/etc
-astmoddir => {modules}
+astmoddir => {{modules}}
 astvarlibdir => /var/lib/asterisk
 astdbdir => /lab/db
 astkeydir => /lab/keys
@@ -41,7 +42,7 @@ astdatadir => /usr/share/asterisk
 astagidir => /usr/share/asterisk/agi-bin
 astspooldir => /lab/spool
 astrundir => /lab/run
-astlogdir => /lab/log
+astlogdir => {LOGS}
 """,
     "logger.conf": "[logfiles]\nsecurity => security\nmessages => notice,warning,error\n",
     "modules.conf": "[modules]\nautoload=no\n{loads}",
@@ -53,9 +54,6 @@ enabled=yes
 webenabled=no
 port=5038
 bindaddr=127.0.0.1
-tlsenable=yes
-tlsbindaddr=127.0.0.1:5039
-tlscertfile=/lab/keys/localhost.pem
 
 [astguard]
 secret="""
@@ -67,50 +65,24 @@ writetimeout=5000
 deny=0.0.0.0/0.0.0.0
 permit=127.0.0.1/255.255.255.255
 """,
-    "pjsip.conf": """\
-[udp]
-type=transport
-protocol=udp
-bind=0.0.0.0:5060
-
-[tcp]
-type=transport
-protocol=tcp
-bind=0.0.0.0:5060
-""",
 }
-ACCOUNT = """
-[{name}]
-type=endpoint
-auth={name}
-aors={name}
-
-[{name}]
-type=auth
-auth_type=userpass
-username={name}
-password=right-{name}
-
-[{name}]
-type=aor
-max_contacts=1
-remove_existing=yes
-"""
-MODULES = """
-    res_pjproject res_sorcery_config res_sorcery_memory res_sorcery_astdb res_timing_timerfd
-    res_pjsip res_pjsip_authenticator_digest res_pjsip_endpoint_identifier_user res_pjsip_registrar
-"""
-"""Enough to register and to be refused; no calls are made here."""
 
 
 class Ami:
-    """A bare reader of AMI, to see what Asterisk says without any code of astguard's."""
+    """A bare speaker of AMI, to see what Asterisk says without any code of astguard's."""
 
-    def __init__(self, pbx: Host) -> None:
-        with pbx.entered():
-            self._socket = socket.create_connection(("127.0.0.1", 5038), timeout=10)
+    def __init__(self, host: Host, pbx: str = "127.0.0.1", user: str = "astguard", secret: str = AMI_SECRET) -> None:
+        """Connect from a host, and log in unless `user` is empty."""
+        with host.entered():
+            own = ("" if pbx == "127.0.0.1" else host.address, 0)
+            self._socket = socket.create_connection((pbx, 5038), timeout=10, source_address=own)
         self._unread = b""
-        self._socket.sendall(f"Action: Login\r\nUsername: astguard\r\nSecret: {AMI_SECRET}\r\n\r\n".encode())
+        if user:
+            self.say(f"Action: Login\r\nUsername: {user}\r\nSecret: {secret}\r\n\r\n")
+
+    def say(self, text: str) -> None:
+        """Say something."""
+        self._socket.sendall(text.encode())
 
     def wait_for(self, **wanted: str) -> dict[str, str]:
         """Read on until a message has these headers; a silence of ten seconds is a TimeoutError."""
@@ -142,38 +114,96 @@ class Asterisk:
         changes: Mapping[str, str] = MappingProxyType({}),
         modules: str = MODULES,
     ) -> None:
-        """`changes` replaces or adds files of the configuration; accounts of its own come with a pjsip.conf."""
+        """`changes` replaces or adds files of the configuration; a pjsip.conf with the account 100 has to be there."""
         self._root, self._host, self._neighbour, self._folder = root, host, neighbour, folder
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("etc", "log", "run", "spool", "db", "keys", "cache"):
             (folder / name).mkdir(parents=True)
         shutil.copy(CERTIFICATE, folder / "keys")
         there = next(path for path in root.glob("usr/lib/**/asterisk/modules") if path.is_dir())
-        loads = "".join(f"load = {name}.so\n" for name in modules.split())
-        accounts = "".join(ACCOUNT.format(name=name) for name in ACCOUNTS)
-        files = {**CONFIGURATION, "pjsip.conf": CONFIGURATION["pjsip.conf"] + accounts, **changes}
-        for name, text in files.items():
-            filled = text.replace("{modules}", f"/{there.relative_to(root)}").replace("{loads}", loads)
-            (folder / "etc" / name).write_text(filled)
+        self._fill = {
+            "{modules}": f"/{there.relative_to(root)}",
+            "{loads}": "".join(f"load = {name}.so\n" for name in modules.split()),
+        }
+        self._files = {**CONFIGURATION, **changes}
+        self._write(self._files)
 
-    def start(self) -> None:
+    def _write(self, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            filled = text
+            for word, meaning in self._fill.items():
+                filled = filled.replace(word, meaning)
+            (self._folder / "etc" / name).write_text(filled)
+
+    def start(self, *, wait: bool = True) -> None:
         """Start it, and wait until SIP and AMI both answer: AMI comes first, PJSIP some time later."""
         # `ip netns exec` gives the process a mount namespace of its own: what is mounted here vanishes with it.
-        mount = 'mount --bind "$1" "$2/lab" && mount -t proc proc "$2/proc" && mount --rbind /dev "$2/dev"'
+        mount = (
+            'mount --bind "$1" "$2/lab" && mount --bind "$1/log" "$2$3" && '
+            'mount -t proc proc "$2/proc" && mount --rbind /dev "$2/dev"'
+        )
         start = f'{mount} && exec chroot "$2" /usr/sbin/asterisk -f -C /lab/etc/asterisk.conf'
         with (self._folder / "console").open("w") as console:
-            command = self._host.command("sh", "-c", start, "sh", self._folder, self._root)
+            command = self._host.command("sh", "-c", start, "sh", self._folder, self._root, LOGS)
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+        if wait:
+            self.wait_until_up()
+
+    def wait_until_up(self) -> None:
+        """Wait until it answers."""
         deadline = time.monotonic() + START_LIMIT
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"Asterisk does not answer:\n{self._complaints()}")
             time.sleep(0.05)
 
     def stop(self) -> None:
         """Stop it."""
         if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
             end(self._process)
+
+    def kill(self) -> None:
+        """End it as the kernel does when memory runs out."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it hang for a while: its sockets stay open, and nothing answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def say(self, command: str) -> str:
+        """Give a command of Asterisk's own command line."""
+        assert self._process is not None
+        inside = ["nsenter", f"--target={self._process.pid}", "--mount", "--net", "chroot", self._root]
+        ask = [*inside, "/usr/sbin/asterisk", "-C", "/lab/etc/asterisk.conf", "-rx", command]
+        return subprocess.run(ask, check=True, capture_output=True, text=True, timeout=30).stdout
+
+    @contextlib.contextmanager
+    def configured(self, reload: str = "", **files: str) -> Iterator[None]:
+        """Change files (`manager_conf=...`) for a while; a restart each way, or the command that reads them again."""
+        changed = {name.replace("_conf", ".conf"): text for name, text in files.items()}
+        self._write(changed)
+        try:
+            self._again(reload)
+            yield
+        finally:
+            self._write({name: self._files[name] for name in changed})
+            self._again(reload)
+
+    def _again(self, reload: str) -> None:
+        if reload:
+            self.say(reload)
+        else:
+            self.stop()
+            self.start()
 
     def _answers(self) -> bool:
         with (
@@ -181,11 +211,10 @@ class Asterisk:
             Caller(self._neighbour, self._host, "tcp") as caller,
             contextlib.closing(Ami(self._host)),
         ):
-            return caller.register(ACCOUNTS[0], f"right-{ACCOUNTS[0]}") is True
+            return caller.register("100", "right-100", expires=1) is True
         return False
 
     def _complaints(self) -> str:
-        said = "".join(
-            path.read_text() for path in (self._folder / "console", self._folder / "log/messages") if path.exists()
-        )
+        logs = [self._folder / "console", *sorted((self._folder / "log").glob("messages*"))]
+        said = "".join(path.read_text(errors="replace") for path in logs if path.exists())
         return "\n".join(said.splitlines()[-30:])

@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.asterisk.scene import TRUNK, Scene
+from tests.asterisk.company import TRUNK
+from tests.asterisk.scene import Scene
 from tests.asterisk.sip import Session, Spelling, Wire, digest
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ class People(Scene):
                 proof, name = "", account
                 if kind == "guess":
                     nonce = f"{int(time.time())}/{dice.randrange(4):032x}"
-                    session.challenge = {"realm": "asterisk", "nonce": nonce, "opaque": "1"}
+                    session.challenge = {"realm": "asterisk", "nonce": nonce, "opaque": "1", "qop": "auth"}
                     proof = digest(session, "REGISTER", "sip:203.0.113.10", name, str(turn % 50), "1")
                 elif kind == "unknown":
                     name = str(1000 + turn % 100)

@@ -13,9 +13,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tests.asterisk.company import AMI_SECRET, BY_LOGIN, EXTENSIONS, ISO_TIMES, MODULES, SPECIAL, TRANSPORTS, accounts
 from tests.asterisk.image import asterisk_root
 from tests.asterisk.network import crowded
-from tests.asterisk.pbx import AMI_SECRET, CONFIGURATION, Asterisk
+from tests.asterisk.pbx import CONFIGURATION, Asterisk
 from tests.asterisk.sip import Caller
 
 if TYPE_CHECKING:
@@ -28,91 +29,6 @@ if TYPE_CHECKING:
 
 PHONES = ("192.0.2.0/24", "2001:db8:c::/64")
 ATTACKERS = ("198.51.100.0/24", "2001:db8:b0::/44")
-TRUNK = "192.0.2.22"
-
-MODULES = """
-    res_pjproject res_sorcery_config res_sorcery_memory res_sorcery_astdb res_timing_timerfd
-    res_pjsip res_pjsip_session res_pjsip_pubsub res_pjsip_authenticator_digest res_pjsip_endpoint_identifier_user
-    res_pjsip_endpoint_identifier_ip res_pjsip_registrar res_pjsip_acl res_pjsip_nat res_pjsip_sdp_rtp
-    res_rtp_asterisk res_format_attr_g729 codec_ulaw chan_pjsip bridge_simple pbx_config
-"""
-EXTENSIONS = """\
-[internal]
-exten => 601,1,Answer()
- same => n,Wait(0.3)
- same => n,Hangup()
-[public]
-exten => _7XX,1,Answer()
- same => n,Wait(0.3)
- same => n,Hangup()
-"""
-TRANSPORTS = """
-[udp]
-type=transport
-protocol=udp
-bind=0.0.0.0:5060
-
-[tcp]
-type=transport
-protocol=tcp
-bind=0.0.0.0:5060
-
-[udp6]
-type=transport
-protocol=udp
-bind=[::]:5060
-
-[tcp6]
-type=transport
-protocol=tcp
-bind=[::]:5060
-
-[trunk]
-type=endpoint
-context=public
-disallow=all
-allow=ulaw
-
-[trunk]
-type=identify
-endpoint=trunk
-match=192.0.2.22
-"""
-ACCOUNT = """
-[{name}]
-type=endpoint
-context=internal
-disallow=all
-allow=ulaw
-rtp_symmetric=yes
-force_rport=yes
-rewrite_contact=yes
-identify_by=auth_username,username
-auth={name}
-aors={name}
-{endpoint}
-
-[{name}]
-type=auth
-auth_type=userpass
-username={name}
-password=right-{name}
-
-[{name}]
-type=aor
-{aor}
-"""
-ONE = "max_contacts=1\nremove_existing=yes"
-SPECIAL = {
-    "201": ("deny=0.0.0.0/0\npermit=192.0.2.0/24", ONE),
-    "203": ("transport=tcp", ONE),
-    "205": ("", "max_contacts=0"),
-    "206": ("", "max_contacts=1"),
-}
-"""Beside 100 to 119, which are ordinary: an account with an ACL, one for TCP, one that may not register, a full one."""
-
-BY_LOGIN = "[global]\ntype=global\nendpoint_identifier_order=auth_username,username,ip\n"
-ISO_TIMES = "[general]\ndateformat=%F %T.%3q\n"
 
 
 class Over(Exception):
@@ -259,9 +175,7 @@ class Scene:
 @contextlib.contextmanager
 def scene(kind: type[Scene], seconds: float, folder: Path, *, by_login: bool, iso_times: bool) -> Iterator[Scene]:
     """Put everything up, wait until Asterisk answers, and take everything down again."""
-    accounts = {str(number): ("", ONE) for number in range(100, 120)} | SPECIAL
-    pjsip = (BY_LOGIN if by_login else "") + TRANSPORTS
-    pjsip += "".join(ACCOUNT.format(name=name, endpoint=more, aor=aor) for name, (more, aor) in accounts.items())
+    pjsip = (BY_LOGIN if by_login else "") + TRANSPORTS + accounts(SPECIAL)
     changes = {
         "pjsip.conf": pjsip,
         "extensions.conf": EXTENSIONS,

@@ -1,4 +1,4 @@
-"""A SIP client that registers, calls, guesses and asks: digest authentication over UDP or TCP (RFC 3261, RFC 2617)."""
+"""A SIP client that registers, calls, guesses and asks: digest authentication (RFC 3261, RFC 2617)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import hashlib
 import random
 import re
 import secrets
-import socket
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from tests.asterisk.connection import PORTS, connect
+
 if TYPE_CHECKING:
     from tests.asterisk.network import Host
 
-PATIENCE = 1.5
+PATIENCE = 1.0
 """Seconds without an answer after which a client knows itself cut off; the PBX is a millisecond away."""
 
 _STATUS = re.compile(rb"SIP/2\.0 (\d{3}) ")
-_LENGTH = re.compile(rb"\r\nContent-Length:\s*(\d+)", re.IGNORECASE)
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _ECHOED = re.compile(r"^(?:Via|From|To|Call-ID|CSeq):.*$", re.MULTILINE | re.IGNORECASE)
 _OFFER = (
@@ -92,35 +92,30 @@ class Spelling:
 
 
 class Caller:
-    """Someone with a SIP client on a host; one socket for all that is said."""
+    """Someone with a SIP client on a host; one connection for all that is said."""
 
-    def __init__(self, host: Host, pbx: Host, transport: str = "udp", port: int = 0, wire: Wire | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        pbx: Host,
+        transport: str = "udp",
+        port: int = 0,
+        wire: Wire | None = None,
+        service: int | None = None,
+    ) -> None:
+        """`port` is the caller's own, `service` the one to call, if not the transport's usual one."""
         self._wire = wire
-        self._udp = transport == "udp"
-        kind = socket.SOCK_DGRAM if self._udp else socket.SOCK_STREAM
-        six = ":" in pbx.address
-        with host.entered():
-            self._socket = socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind)
-        # A host that is a whole network has its addresses by a route alone (IP_FREEBIND, IPV6_FREEBIND).
-        self._socket.setsockopt(*((socket.IPPROTO_IPV6, 78, 1) if six else (socket.IPPROTO_IP, 15, 1)))
-        self._socket.settimeout(PATIENCE)
-        try:
-            self._socket.bind((host.address, port))
-            self._socket.connect((pbx.address, 5060))
-        except OSError:
-            self._socket.close()
-            raise
-        form = "[{}]:{}" if six else "{}:{}"
-        name = f"[{pbx.address}]" if six else pbx.address
+        self._connection = connect(host, pbx, transport, service or PORTS[transport], port, PATIENCE)
+        form = "[{}]:{}" if ":" in pbx.address else "{}:{}"
+        name = f"[{pbx.address}]" if ":" in pbx.address else pbx.address
         self._address = host.address
-        self._spelling = Spelling(form.format(*self._socket.getsockname()[:2]), name, transport.upper())
-        self._unread = b""
+        self._spelling = Spelling(form.format(*self._connection.me), name, transport.upper())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._connection.close()
 
     def register(
         self, account: str, password: str, session: Session | None = None, login: str = "", expires: int = 60
@@ -187,8 +182,7 @@ class Caller:
         deadline = time.monotonic() + seconds
         with contextlib.suppress(OSError):
             while (left := deadline - time.monotonic()) > 0:
-                self._socket.settimeout(left)
-                heard = self._receive()
+                heard = self._receive(left)
                 self._agree(heard)
                 if not heard or (until and heard.startswith(until)):
                     return
@@ -221,8 +215,7 @@ class Caller:
             self._send(message)
             deadline = time.monotonic() + pause
             while (left := deadline - time.monotonic()) > 0:
-                self._socket.settimeout(left)
-                answer = self._receive()
+                answer = self._receive(left)
                 if not answer:
                     break
                 status = _STATUS.match(answer)
@@ -243,24 +236,13 @@ class Caller:
 
     def _send(self, message: bytes) -> None:
         for _ in range(self._wire.arrivals() if self._wire else 1):
-            self._socket.send(message)
+            self._connection.send(message)
 
-    def _receive(self) -> bytes:
-        """Read one message; on TCP they follow each other without a gap."""
-        if self._udp:
-            heard = self._socket.recv(65_535)
-            while self._wire and not self._wire.arrivals():
-                heard = self._socket.recv(65_535)
-            return heard
-        while b"\r\n\r\n" not in self._unread:
-            piece = self._socket.recv(65_535)
-            if not piece:
-                return b""
-            self._unread += piece
-        head, _, rest = self._unread.partition(b"\r\n\r\n")
-        length = _LENGTH.search(head)
-        self._unread = rest[int(length[1]) if length else 0 :]
-        return head
+    def _receive(self, seconds: float) -> bytes:
+        heard = self._connection.receive(seconds)
+        while self._wire and not self._wire.arrivals():
+            heard = self._connection.receive(seconds)
+        return heard
 
 
 def challenge_of(answer: str) -> dict[str, str]:
@@ -269,16 +251,19 @@ def challenge_of(answer: str) -> dict[str, str]:
 
 
 def digest(session: Session, method: str, uri: str, login: str, password: str, cnonce: str = "") -> str:
-    """Answer a challenge (RFC 2617 with qop=auth)."""
+    """Answer a challenge: with qop=auth where that is asked for, as PJSIP does, else as RFC 2069 has it."""
     field, cnonce = session.challenge, cnonce or secrets.token_hex(8)
     session.uses += 1
     count = f"{session.uses:08x}"
+    middle, tail = f"{field['nonce']}", ""
+    if "qop" in field:
+        middle = f"{field['nonce']}:{count}:{cnonce}:auth"
+        tail = f', opaque="{field.get("opaque", "")}", qop=auth, nc={count}, cnonce="{cnonce}"'
     who = _md5(f"{login}:{field['realm']}:{password}")
-    response = _md5(f"{who}:{field['nonce']}:{count}:{cnonce}:auth:{_md5(f'{method}:{uri}')}")
+    response = _md5(f"{who}:{middle}:{_md5(f'{method}:{uri}')}")
     return (
         f'Digest username="{login}", realm="{field["realm"]}", nonce="{field["nonce"]}", uri="{uri}",'
-        f' response="{response}", algorithm=MD5, opaque="{field.get("opaque", "")}", qop=auth,'
-        f' nc={count}, cnonce="{cnonce}"'
+        f' response="{response}", algorithm=MD5{tail}'
     )
 
 

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.asterisk.lab import eventually
+from tests.asterisk.guard import eventually
 from tests.asterisk.pbx import CERTIFICATE
 
 GUESSES = 2000
 """More than Asterisk answers in the time astguard needs, by far: some two thousand a second against a millisecond."""
 
+pytestmark = pytest.mark.both
+
 TRANSPORTS = pytest.mark.parametrize("transport", ["udp", "tcp"])
-
-
-def bans_of(guard) -> dict[str, dict]:
-    return {ban["source"]: ban for ban in guard.json("bans", "list")}
 
 
 @TRANSPORTS
@@ -44,7 +42,7 @@ def test_the_list_of_bans_says_who_and_why_and_how_long(lab, transport):
         with lab.attacker.line(transport) as line:
             line.guess("101", GUESSES)
 
-        ban = bans_of(guard)[f"{lab.attacker.address}/32"]
+        ban = guard.bans()[f"{lab.attacker.address}/32"]
 
         assert set(ban) >= {"source", "rule", "scope", "strike", "since", "until", "left_seconds", "offences"}
         assert ban["rule"].endswith("guessing")
@@ -78,7 +76,7 @@ def test_who_is_banned_by_hand_stays_out(lab):
 
         assert not lab.attacker.gets_through("udp")
         assert not lab.attacker.gets_through("tcp")
-        assert bans_of(guard)[f"{lab.attacker.address}/32"]["rule"] == "manual"
+        assert guard.bans()[f"{lab.attacker.address}/32"]["rule"] == "manual"
 
 
 def test_who_is_allowed_may_guess_for_ever(lab):
@@ -105,12 +103,12 @@ def test_a_new_daemon_knows_the_bans_of_the_old_one(lab):
     with lab.astguard() as guard:
         with lab.attacker.line("tcp") as line:
             line.guess("101", GUESSES)
-        before = bans_of(guard)
+        before = guard.bans()
         guard.stop()
 
         guard.start()
 
-        after = bans_of(guard)
+        after = guard.bans()
         assert after.keys() == before.keys()
         assert {ban["rule"] for ban in after.values()} == {"adopted"}
         assert not lab.attacker.gets_through("tcp")
@@ -130,7 +128,7 @@ def test_the_own_login_comes_back(lab):
 
 def test_a_guesser_is_cut_off_when_the_link_is_tls(lab):
     """The certificate is checked, and the login is plain inside."""
-    with lab.astguard(tls="yes", tls_ca=str(CERTIFICATE)) as guard, lab.attacker.line("tcp") as attacker:
+    with lab.astguard(ami={"tls": "yes", "tls_ca": str(CERTIFICATE)}) as guard, lab.attacker.line("tcp") as attacker:
         assert guard.json("status")["link"]["asterisk"].endswith("127.0.0.1:5039")
         assert attacker.guess("101", GUESSES) < GUESSES
-        assert f"{lab.attacker.address}/32" in bans_of(guard)
+        assert f"{lab.attacker.address}/32" in guard.bans()
