@@ -1,208 +1,194 @@
-"""From offences to bans: thresholds, evidence, trust, the blast radius and the limit on unproven bans."""
+"""The judge: an event in, its outcome and the changes that it brings out.
+
+Special and allowed sources first, then those that are banned, then successes; what is left folds into attempts, and
+each attempt is weighed under every rule that is about it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING
 
 from guard.core import alarm
-from guard.core.address import show_short, site
-from guard.core.alarm import Alarm
-from guard.core.ban import Ban, Change, Op
-from guard.core.event import Kind, Sensor, Service
-from guard.core.limit import A_MINUTE, UnprovenLimit
+from guard.core.address import site
+from guard.core.alarm import Alarm, Alarms
+from guard.core.attempt import Attempts
+from guard.core.event import WEB, Kind, Sensor, Service
+from guard.core.failing import Failing
+from guard.core.limit import UnprovenLimit
 from guard.core.outcome import Outcome
-from guard.core.radius import answer
-from guard.core.rule import Evidence, Scope
-from guard.core.target import MANY
+from guard.core.response import Responder
+from guard.core.rule import Scope
+from guard.core.target import MANY, Targets
 from guard.core.text import printable
-from guard.core.track import GUESSES
-from guard.core.units import HOUR, MINUTE, Duration, Instant
+from guard.core.track import GUESSES, Track
+from guard.core.trust import Trust
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
     from guard.core.address import Source
-    from guard.core.alarm import Alarms
     from guard.core.attempt import Attempt
-    from guard.core.failing import Failing
-    from guard.core.hosts import Hosts
+    from guard.core.ban import Change
+    from guard.core.event import SecurityEvent
+    from guard.core.hosts import Host, Hosts
     from guard.core.ledger import Ledger
-    from guard.core.rule import Rule
+    from guard.core.rule import Mode, Rule
     from guard.core.sourceset import SourceSet
-    from guard.core.target import Targets
-    from guard.core.track import Track, Weighed
-    from guard.core.trust import Trust
-
-UNPROVEN_MAX = HOUR
-"""The longest ban on unproven evidence, unless the configuration says otherwise: whoever was framed is back soon."""
-UNPROVEN_LADDER = (Duration(10 * MINUTE), Duration(30 * MINUTE))
-"""Its rungs below the longest."""
+    from guard.core.units import Duration, Instant
 
 
-@dataclass(slots=True, kw_only=True)
-class Due:
-    """A ban that a rule asks for. `host` is who committed the last offence, at the instant `at`."""
-
-    track: Track
-    source: Source
-    host: Source
-    scope: Scope
-    evidence: Evidence
-    offences: int
-    needed: int
-    at: Instant
-    by: str
-
-
-@dataclass(slots=True, kw_only=True)
 class Judge:
-    """Weighs each attempt under one rule. Its parts are the engine's."""
+    """All that is remembered to judge by. The ledgers, the allowlist and the hosts are the engine's."""
 
-    ledger: Ledger
-    shadow: Ledger
-    allow: SourceSet
-    hosts: Hosts
-    trust: Trust
-    failing: Failing
-    targets: Targets
-    alarms: Alarms
-    unproven_max: Duration
-    limit: UnprovenLimit[tuple[Source, str], Due]
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        mode: Mode,
+        *,
+        ledger: Ledger,
+        shadow: Ledger,
+        allow: SourceSet,
+        hosts: Hosts,
+        sip_ports: Collection[int],
+        unproven_max: Duration,
+    ) -> None:
+        self.alarms = Alarms()
+        self._attempts = Attempts()
+        self._trust = Trust()
+        self._failing = Failing()
+        self._targets = Targets()
+        self._hosts = hosts
+        self._shadow = shadow
+        self._sip_ports = frozenset(sip_ports)
+        self._responder = Responder(
+            ledger=ledger, shadow=shadow, allow=allow, hosts=hosts, trust=self._trust, failing=self._failing,
+            targets=self._targets, alarms=self.alarms, unproven_max=unproven_max, limit=UnprovenLimit(),
+        )  # fmt: skip
+        self._changes: list[Change] = []
+        self._tracks: dict[tuple[Service, Kind], list[Track]] = {}
+        self._all_tracks = [Track(rule, mode) for rule in rules]
+        for track in self._all_tracks:
+            for service in track.rule.services or Service:
+                for kind in track.rule.weights:
+                    self._tracks.setdefault((service, kind), []).append(track)
 
-    def suspect(self, attempt: Attempt, home: Source, now: Instant) -> None:
+    def advance(self, now: Instant) -> list[Change]:
+        """Let time pass: count what was held until now, ban the heaviest who waits; return the changes."""
+        for attempt in self._attempts.release(now):
+            host = self._hosts.look(attempt.event.source)
+            if host.exempt is None and not self._is_closed(host, attempt.event):
+                self._weigh(attempt, host, now, "timer")
+        self._changes += self._responder.serve(now)
+        return self._take_changes()
+
+    @property
+    def deadline(self) -> Instant | None:
+        """The next instant at which something happens by itself."""
+        parts = (self._attempts.deadline, self._responder.limit.deadline)
+        return min((deadline for deadline in parts if deadline is not None), default=None)
+
+    def take(self, event: SecurityEvent, at: Instant, now: Instant) -> tuple[Outcome, list[Change]]:
+        """Judge an event that happened at the instant `at`; return its outcome and the changes it brings."""
+        outcome = self._judge(event, at, now)
+        return outcome, self._take_changes() if self._changes else []
+
+    def counts(self) -> Iterator[tuple[str, int]]:
+        """Give what the tally shows of the tables here."""
+        attempts = self._attempts
+        yield "attempts.opened", attempts.opened
+        yield "attempts.counted", attempts.counted
+        yield "attempts.exonerated", attempts.exonerated
+        yield "attempts.forgotten", attempts.forgotten
+        yield "log.unseen", attempts.unseen
+        yield "alarms.raised", self.alarms.raised
+        yield "alarms.dropped", self.alarms.dropped
+        yield "unproven.forgotten", self._responder.limit.forgotten
+        yield "trust.forgotten", self._trust.forgotten + self._failing.forgotten + self._targets.forgotten
+        yield "window.evicted", sum(track.evicted for track in self._all_tracks)
+
+    def _take_changes(self) -> list[Change]:
+        changes, self._changes = self._changes, []
+        return changes
+
+    def _judge(self, event: SecurityEvent, at: Instant, now: Instant) -> Outcome:
+        host = self._hosts.meet(event.source)
+        if host.exempt is not None:
+            return host.exempt
+        if self._is_closed(host, event):
+            return Outcome.ALREADY_BANNED
+        home = host.site.source
+        if event.kind is Kind.SUCCESSFUL_AUTH:
+            if event.service is Service.PJSIP and event.proven and event.password:
+                self._succeed(event, home, at, now)
+            return Outcome.UNMATCHED
+        taken = self._attempts.take(event, home, at, now, self._trust.recent(home, now))
+        if isinstance(taken, Outcome):
+            return taken
+        return max([self._weigh(attempt, host, now, _BY[event.sensor]) for attempt in taken], key=_RANK.__getitem__)
+
+    def _succeed(self, event: SecurityEvent, home: Source, at: Instant, now: Instant) -> None:
+        """Take note of a phone that has authenticated with its password."""
+        account = event.account
+        self._attempts.succeed(event, home, now)
+        self._trust.succeed(home, account, at)
+        for track in self._all_tracks:
+            track.succeed(site(event.source, track.rule.prefix), account)
+        if failed := self._failing.succeed(home, account, now):
+            text = f"account {printable(account)} was entered after {failed} wrong answers; was its password guessed?"
+            self.alarms.add(Alarm(kind=alarm.Kind.GUESSED_PASSWORD, at=now, text=text, source=home, account=account))
+
+    def _is_closed(self, host: Host, event: SecurityEvent) -> bool:
+        return host.cover is not None and self._closes(host.cover.scope, event)
+
+    def _closes(self, scope: Scope, event: SecurityEvent) -> bool:
+        """Tell whether a ban of this scope is all that can be done about such an event.
+
+        A ban of the SIP ports leaves its source AMI, WebSocket and SIP on other ports. Who goes on there with proof is
+        judged, or a ban that he drew upon himself would shield him. Without proof nothing more would be closed.
+        """
+        if scope is not Scope.SIP:
+            return scope is Scope.ALL
+        return not event.proven or (event.local_port in self._sip_ports and event.transport not in WEB)
+
+    def _weigh(self, attempt: Attempt, host: Host, now: Instant, by: str) -> Outcome:
+        """Count an attempt under every rule that is about it, until one bans."""
+        event, home = attempt.event, host.site.source
+        self._suspect(attempt, home, now)
+        outcome = Outcome.UNMATCHED
+        for track in self._tracks.get((event.service, attempt.kind), ()):
+            if not track.rule.counts(event, proven=attempt.proven):
+                continue
+            if track.observes and (held := self._shadow.covering(event.source)) and self._closes(held.scope, event):
+                came = Outcome.OBSERVED
+            else:
+                came, changes = self._responder.weigh(track, attempt, home, now, by)
+                self._changes += changes
+                if came is Outcome.BANNED:
+                    return came
+            outcome = max(outcome, came, key=_RANK.__getitem__)
+        return outcome
+
+    def _suspect(self, attempt: Attempt, home: Source, now: Instant) -> None:
         """Remember who fails at which account, whatever the rules say."""
         if attempt.event.service is Service.AMI or attempt.kind not in _FAILS:
             return
         account = attempt.account
-        self.failing.add(home, account, attempt.event.session, attempt.at)
-        if attempt.kind not in GUESSES or attempt.before or account in self.trust.behind(home, home, now):
+        self._failing.add(home, account, attempt.event.session, attempt.at)
+        if attempt.kind not in GUESSES or attempt.before or self._trust.knows(home, account, now):
             return
-        self.targets.add(account, home, attempt.at)
-        many = self.targets.sources(account, now)
+        self._targets.add(account, home, attempt.at)
+        many = self._targets.sources(account, now)
         if many >= MANY:
             text = f"{many} sources or more have guessed at the password of {printable(account)} within an hour"
             self.alarms.add(Alarm(kind=alarm.Kind.ACCOUNT_UNDER_ATTACK, at=now, text=text, account=account))
 
-    def weigh(
-        self, track: Track, attempt: Attempt, home: Source, now: Instant, by: str
-    ) -> tuple[Outcome, list[Change]]:
-        """Count an attempt under a rule; return what came of it."""
-        rule, host = track.rule, attempt.event.source
-        source = site(host, rule.prefix)
-        if attempt.event.sensor is Sensor.SECURITY and attempt.at <= now - rule.window:
-            self._weigh_past(track, attempt, source, now)
-            return Outcome.COUNTED, []
-        trusted = self.trust.behind(home, home, now) if attempt.number > 1 else ()
-        weighed = track.count(attempt, source, trusted, now)
-        if weighed is None:
-            return Outcome.FOLDED, []
-        due = self._due(track, attempt, source, home, weighed, now)
-        if due is None:
-            return Outcome.COUNTED, []
-        due.by = by
-        if self.allow.touches(source):  # a network with somebody allowed inside: only the host that offended
-            due.source = host
-        changes = self._ban(due, now)
-        if not changes:
-            return Outcome.COUNTED, []
-        track.forget(source)
-        return (Outcome.OBSERVED if track.observes else Outcome.BANNED), changes
-
-    def serve(self, now: Instant) -> list[Change]:
-        """Ban the heaviest of those who wait, if its second has come."""
-        due = self.limit.serve(self.ledger.unproven, now)
-        if due is None or self.allow.touches(due.source) or self.ledger.covering(due.source, due.scope):
-            return []
-        due.track.forget(site(due.host, due.track.rule.prefix))
-        due.by = "timer"
-        return self.ledger.add(self._make(due, self.ledger, now))
-
-    def _due(
-        self, track: Track, attempt: Attempt, source: Source, home: Source, weighed: Weighed, now: Instant
-    ) -> Due | None:
-        """Tell which ban is due, if the threshold is reached; raise the alarm that goes with it."""
-        rule = track.rule
-        crowd = weighed.total < rule.threshold
-        if crowd and not self._is_of_a_crowd(rule, attempt, weighed, home, now):
-            return None
-        if Kind.CHALLENGE_SENT in rule.weights and self.trust.recent(home, now, rule.window):
-            return None
-        needed = rule.threshold if crowd else ceil(rule.threshold * self.trust.factor(home, now))
-        evidence = Evidence.PROVEN if weighed.proven >= needed else Evidence.UNPROVEN
-        trusted = self.trust.behind(source, home, now)
-        failing = self.failing.accounts(home, now, rule.window) if source == home else {}
-        scope, kind, account = answer(rule, evidence, trusted, failing)
-        early = not crowd and weighed.total < needed  # a phone that is broken is told of before it is in danger
-        if kind is alarm.Kind.BROKEN_PHONE or (kind is not None and not early):
-            text = _text(kind, source, scope, len(trusted), account)
-            self.alarms.add(Alarm(kind=kind, at=now, source=source, account=account, rule=rule.name, text=text))
-        if early:
-            return None
-        if scope is None:
-            track.forget(source)
-            return None
-        return Due(
-            track=track, source=source, host=attempt.event.source, scope=Scope.SIP if crowd else scope,
-            evidence=evidence, offences=weighed.total, needed=needed, at=attempt.at, by="",
-        )  # fmt: skip
-
-    def _is_of_a_crowd(self, rule: Rule, attempt: Attempt, weighed: Weighed, home: Source, now: Instant) -> bool:
-        """Tell whether a source is one of many that guess at one account, and has done so surely or twice itself."""
-        across = rule.across
-        return (
-            across is not None
-            and weighed.total >= across.threshold
-            and (weighed.proven > 0 or weighed.total >= 2)
-            and attempt.kind in GUESSES
-            and self.trust.factor(home, now) == 1
-            and self.targets.sources(attempt.account, now, rule.window) >= across.sources
-        )
-
-    def _ban(self, due: Due, now: Instant) -> list[Change]:
-        """Make the ban, unless the source is shut out already or has to wait."""
-        if due.track.observes:
-            if self.shadow.covering(due.source, due.scope):
-                return []
-            ban = self._make(due, self.shadow, now)
-            return [Change(Op.OBSERVE, ban)] if self.shadow.add(ban) else []
-        if self.ledger.covering(due.source, due.scope):  # it goes on where this ban does not reach
-            return []
-        if due.evidence is Evidence.UNPROVEN:
-            over = due.offences / due.needed
-            if not self.limit.ask((due.source, due.track.rule.name), over, due, self.ledger.unproven, now):
-                text = f"over {A_MINUTE // 2} unproven bans in a minute, or too many at once: the heaviest go first"
-                self.alarms.add(Alarm(kind=alarm.Kind.UNPROVEN_LIMIT, at=now, text=text, rule=due.track.rule.name))
-                return []
-        return self.ledger.add(self._make(due, self.ledger, now))
-
-    def _make(self, due: Due, ledger: Ledger, now: Instant) -> Ban:
-        rule = due.track.rule
-        strike = ledger.strike(due.source, due.evidence, rule.forget, due.at, now)
-        span = rule.rung(strike)
-        if due.evidence is Evidence.UNPROVEN:
-            ladder = (*UNPROVEN_LADDER, self.unproven_max)
-            span = min(span, ladder[min(strike, len(ladder)) - 1], self.unproven_max)
-        return Ban(
-            source=due.source, rule=rule.name, since=now, until=Instant(now + span), scope=due.scope,
-            evidence=due.evidence, strike=strike, offences=due.offences,
-            events=self.hosts.events_of(due.source, due.host), reason=rule.name, by=due.by,
-        )  # fmt: skip
-
-    def _weigh_past(self, track: Track, attempt: Attempt, source: Source, now: Instant) -> None:
-        if track.observes or not track.count_past(attempt, source):
-            return
-        evidence = Evidence.PROVEN if attempt.proven else Evidence.UNPROVEN
-        strike = self.ledger.strike(source, evidence, track.rule.forget, attempt.at, now)
-        self.ledger.note_past(source, evidence, strike, attempt.at)
-
-
-def _text(kind: alarm.Kind, source: Source, scope: Scope | None, trusted: int, account: str | None) -> str:
-    where = f"{show_short(source)}, where {trusted} trusted account{'s live' if trusted > 1 else ' lives'}"
-    if kind is alarm.Kind.BROKEN_PHONE:
-        return f"the phone of account {printable(account or '')} keeps failing at {where}; give it its password"
-    done = {None: "left alone", Scope.SLOW: "slowed", Scope.SIP: "shut out of SIP", Scope.ALL: "shut out"}[scope]
-    one = f" at account {printable(account)}" if account else ""
-    return f"an attacker{one} at {where}, is {done}"
-
 
 _FAILS = GUESSES | {Kind.INVALID_ACCOUNT_ID}
+_RANK = {
+    outcome: rank
+    for rank, outcome in enumerate(
+        (Outcome.UNMATCHED, Outcome.FOLDED, Outcome.COUNTED, Outcome.OBSERVED, Outcome.BANNED)
+    )
+}
+"""Of all that came of an event, under several rules or by several attempts, its outcome is the last in this order."""
+_BY = {Sensor.AMI: "event", Sensor.SECURITY: "event", Sensor.MESSAGES: "log"}

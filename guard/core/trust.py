@@ -62,6 +62,11 @@ class Trust:
         freshness = sum(max(0.0, 1 - (now - at) / LASTS) for at in accounts.values())
         return min(float(MOST), 1 + PER_ACCOUNT * freshness)
 
+    def knows(self, site: Source, account: str, now: Instant) -> bool:
+        """Tell whether an account is trusted at a site."""
+        at = (self._sites.get(site) or {}).get(account)
+        return at is not None and now - at < LASTS
+
     def behind(self, source: Source, site: Source, now: Instant) -> Mapping[str, Instant]:
         """Return the accounts that a ban of `source` would cut off; `site` is the one of its hosts."""
         if source[1] >= site[1]:

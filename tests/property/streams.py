@@ -216,7 +216,7 @@ class World:
         assert max(sizes.values(), default=0) <= self.capacity, "a set outgrew its size"
         counts = self.engine.tally.counts
         settled = counts["attempts.counted"] + counts["attempts.exonerated"]
-        open_now = self.engine._attempts.open
+        open_now = self.engine._judge._attempts.open
         assert counts["attempts.opened"] == settled + open_now, "opened = counted + exonerated + open"
         self.seen.update(name for name in ("attempts.exonerated", "alarms.raised") if counts[name])
         judged = sum(count for name, count in counts.items() if name.startswith("outcome."))
@@ -231,7 +231,7 @@ class World:
         while (deadline := self.engine.deadline) is not None:
             self.take(("pause", deadline - self.now))
         assert not len(self.engine.ledger)
-        assert self.engine._attempts.open == 0, "nothing is held for ever"
+        assert self.engine._judge._attempts.open == 0, "nothing is held for ever"
         assert not self.kernel
 
 

@@ -53,7 +53,7 @@ def test_a_ban_states_all_events_of_its_source_that_were_read_before():
 
 def test_a_flood_of_others_does_not_make_a_ban_forget_the_events_of_its_source():
     guard, phone = engine(rule(prefix={4: 32, 6: 48}), rule("site")), "2001:db8:1:2::3"
-    guard._hosts = guard._judge.hosts = Hosts(guard.ledger, guard.allow, 20)
+    guard._hosts = guard._judge._hosts = guard._judge._responder.hosts = Hosts(guard.ledger, guard.allow, 20)
     for flood in range(5):
         crowd = [f"198.51.100.{flood * 40 + last}" for last in range(12)]
         feed(guard, event(phone, at=T, kind=Kind.CHALLENGE_SENT), *[event(one, at=T) for one in crowd])

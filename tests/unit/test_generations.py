@@ -82,4 +82,3 @@ def test_sizes_are_limited_in_all(steps):
             table.get(key).extend("y" * size)
             table.grow(size)
         assert sum(len(value) for _, value in table.items()) <= 40 + 2 * 18, "each half, and the last that came in"
-

@@ -1,0 +1,190 @@
+"""From an offence to what follows: thresholds, evidence, trust, the blast radius, the ladder, the unproven limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+from guard.core import alarm
+from guard.core.address import show_short, site
+from guard.core.alarm import Alarm
+from guard.core.ban import Ban, Change, Op
+from guard.core.event import Kind, Sensor
+from guard.core.limit import A_MINUTE, UnprovenLimit
+from guard.core.outcome import Outcome
+from guard.core.radius import answer
+from guard.core.rule import Evidence, Scope
+from guard.core.text import printable
+from guard.core.track import GUESSES
+from guard.core.units import HOUR, MINUTE, Duration, Instant
+
+if TYPE_CHECKING:
+    from guard.core.address import Source
+    from guard.core.alarm import Alarms
+    from guard.core.attempt import Attempt
+    from guard.core.failing import Failing
+    from guard.core.hosts import Hosts
+    from guard.core.ledger import Ledger
+    from guard.core.rule import Rule
+    from guard.core.sourceset import SourceSet
+    from guard.core.target import Targets
+    from guard.core.track import Track, Weighed
+    from guard.core.trust import Trust
+
+UNPROVEN_MAX = HOUR
+"""The longest ban on unproven evidence, unless the configuration says otherwise: whoever was framed is back soon."""
+UNPROVEN_LADDER = (Duration(10 * MINUTE), Duration(30 * MINUTE))
+"""Its rungs below the longest."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Due:
+    """A ban that a rule asks for. `host` is who committed the last offence, at the instant `at`."""
+
+    track: Track
+    source: Source
+    host: Source
+    scope: Scope
+    evidence: Evidence
+    offences: int
+    needed: int
+    at: Instant
+    by: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Responder:
+    """Weighs each attempt under one rule, and makes the ban that is due. Its parts are the judge's and the engine's."""
+
+    ledger: Ledger
+    shadow: Ledger
+    allow: SourceSet
+    hosts: Hosts
+    trust: Trust
+    failing: Failing
+    targets: Targets
+    alarms: Alarms
+    unproven_max: Duration
+    limit: UnprovenLimit[tuple[Source, str], Due]
+
+    def weigh(
+        self, track: Track, attempt: Attempt, home: Source, now: Instant, by: str
+    ) -> tuple[Outcome, list[Change]]:
+        """Count an attempt under a rule; return what came of it."""
+        rule, host = track.rule, attempt.event.source
+        source = site(host, rule.prefix)
+        if attempt.event.sensor is Sensor.SECURITY and attempt.at <= now - rule.window:
+            self._weigh_past(track, attempt, source, now)
+            return Outcome.COUNTED, []
+        trusted = self.trust.behind(home, home, now) if attempt.number > 1 else ()
+        weighed = track.count(attempt, source, trusted, now)
+        if weighed is None:
+            return Outcome.FOLDED, []
+        due = self._due(track, attempt, source, home, weighed, now)
+        if due is None:
+            return Outcome.COUNTED, []
+        due.by = by
+        if self.allow.touches(source):  # a network with somebody allowed inside: only the host that offended
+            due.source = host
+        changes = self._ban(due, now)
+        if not changes:
+            return Outcome.COUNTED, []
+        track.forget(source)
+        return (Outcome.OBSERVED if track.observes else Outcome.BANNED), changes
+
+    def serve(self, now: Instant) -> list[Change]:
+        """Ban the heaviest of those who wait, if its second has come."""
+        due = self.limit.serve(self.ledger.unproven, now)
+        if due is None or self.allow.touches(due.source) or self.ledger.covering(due.source, due.scope):
+            return []
+        due.track.forget(site(due.host, due.track.rule.prefix))
+        due.by = "timer"
+        return self.ledger.add(self._make(due, self.ledger, now))
+
+    def _due(
+        self, track: Track, attempt: Attempt, source: Source, home: Source, weighed: Weighed, now: Instant
+    ) -> Due | None:
+        """Tell which ban is due, if the threshold is reached; raise the alarm that goes with it."""
+        rule = track.rule
+        crowd = weighed.total < rule.threshold
+        if crowd and not self._is_of_a_crowd(rule, attempt, weighed, home, now):
+            return None
+        if Kind.CHALLENGE_SENT in rule.weights and self.trust.recent(home, now, rule.window):
+            return None
+        needed = rule.threshold if crowd else ceil(rule.threshold * self.trust.factor(home, now))
+        evidence = Evidence.PROVEN if weighed.proven >= needed else Evidence.UNPROVEN
+        trusted = self.trust.behind(source, home, now)
+        failing = self.failing.accounts(home, now, rule.window) if source == home else {}
+        scope, kind, account = answer(rule, evidence, trusted, failing)
+        early = not crowd and weighed.total < needed  # a phone that is broken is told of before it is in danger
+        if kind is alarm.Kind.BROKEN_PHONE or (kind is not None and not early):
+            text = _text(kind, source, scope, len(trusted), account)
+            self.alarms.add(Alarm(kind=kind, at=now, source=source, account=account, rule=rule.name, text=text))
+        if early:
+            return None
+        if scope is None:
+            track.forget(source)
+            return None
+        return Due(
+            track=track, source=source, host=attempt.event.source, scope=Scope.SIP if crowd else scope,
+            evidence=evidence, offences=weighed.total, needed=needed, at=attempt.at, by="",
+        )  # fmt: skip
+
+    def _is_of_a_crowd(self, rule: Rule, attempt: Attempt, weighed: Weighed, home: Source, now: Instant) -> bool:
+        """Tell whether a source is one of many that guess at one account, and has done so surely or twice itself."""
+        across = rule.across
+        return (
+            across is not None
+            and weighed.total >= across.threshold
+            and (weighed.proven > 0 or weighed.total >= 2)
+            and attempt.kind in GUESSES
+            and self.trust.factor(home, now) == 1
+            and self.targets.sources(attempt.account, now, rule.window) >= across.sources
+        )
+
+    def _ban(self, due: Due, now: Instant) -> list[Change]:
+        """Make the ban, unless the source is shut out already or has to wait."""
+        if due.track.observes:
+            if self.shadow.covering(due.source, due.scope):
+                return []
+            ban = self._make(due, self.shadow, now)
+            return [Change(Op.OBSERVE, ban)] if self.shadow.add(ban) else []
+        if self.ledger.covering(due.source, due.scope):  # it goes on where this ban does not reach
+            return []
+        if due.evidence is Evidence.UNPROVEN:
+            over = due.offences / due.needed
+            if not self.limit.ask((due.source, due.track.rule.name), over, due, self.ledger.unproven, now):
+                text = f"over {A_MINUTE // 2} unproven bans in a minute, or too many at once: the heaviest go first"
+                self.alarms.add(Alarm(kind=alarm.Kind.UNPROVEN_LIMIT, at=now, text=text, rule=due.track.rule.name))
+                return []
+        return self.ledger.add(self._make(due, self.ledger, now))
+
+    def _make(self, due: Due, ledger: Ledger, now: Instant) -> Ban:
+        rule = due.track.rule
+        strike = ledger.strike(due.source, due.evidence, rule.forget, due.at, now)
+        span = rule.rung(strike)
+        if due.evidence is Evidence.UNPROVEN:
+            ladder = (*UNPROVEN_LADDER, self.unproven_max)
+            span = min(span, ladder[min(strike, len(ladder)) - 1], self.unproven_max)
+        return Ban(
+            source=due.source, rule=rule.name, since=now, until=Instant(now + span), scope=due.scope,
+            evidence=due.evidence, strike=strike, offences=due.offences,
+            events=self.hosts.events_of(due.source, due.host), reason=rule.name, by=due.by,
+        )  # fmt: skip
+
+    def _weigh_past(self, track: Track, attempt: Attempt, source: Source, now: Instant) -> None:
+        if track.observes or not track.count_past(attempt, source):
+            return
+        evidence = Evidence.PROVEN if attempt.proven else Evidence.UNPROVEN
+        strike = self.ledger.strike(source, evidence, track.rule.forget, attempt.at, now)
+        self.ledger.note_past(source, evidence, strike, attempt.at)
+
+
+def _text(kind: alarm.Kind, source: Source, scope: Scope | None, trusted: int, account: str | None) -> str:
+    where = f"{show_short(source)}, where {trusted} trusted account{'s live' if trusted > 1 else ' lives'}"
+    if kind is alarm.Kind.BROKEN_PHONE:
+        return f"the phone of account {printable(account or '')} keeps failing at {where}; give it its password"
+    done = {None: "left alone", Scope.SLOW: "slowed", Scope.SIP: "shut out of SIP", Scope.ALL: "shut out"}[scope]
+    one = f" at account {printable(account)}" if account else ""
+    return f"an attacker{one} at {where}, is {done}"
