@@ -28,6 +28,7 @@ class Kind(StrEnum):
     TRUSTED_SOURCE = "trusted-source"  # a source with trusted accounts is past its threshold
     ACCOUNT_UNDER_ATTACK = "account-under-attack"  # many sources guess at one account
     UNPROVEN_LIMIT = "unproven-limit"  # more unproven bans were due than are allowed
+    NO_EFFECT = "ban-without-effect"  # a banned source goes on being heard
     MUTED = "muted"  # Asterisk could not issue security events
 
 

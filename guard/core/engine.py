@@ -101,6 +101,13 @@ class Engine:
         self._advance(now)
         self._count_tables()
 
+    def confirm(self, source: Source, wall: Wall) -> None:
+        """Take note that the kernel had taken the ban of this source when the wall clock said `wall`.
+
+        What is heard of it later than `AFTER` is `after_ban`. A driver that bans nobody, like replay, confirms nothing.
+        """
+        self.ledger.confirm(source, wall)
+
     def muted(self, count: int, now: Instant) -> None:
         """Take note that Asterisk could not issue so many security events; its log says so, but not whose they were."""
         text = "Asterisk could not issue security events; somebody may be hiding from it: only the log shows him"
@@ -171,6 +178,16 @@ class Engine:
     def take_alarms(self) -> list[Alarm]:
         """Return the alarms since the last call."""
         return self._judge.alarms.take()
+
+    @property
+    def sip_ports(self) -> tuple[int, ...]:
+        """The ports that a ban of scope `sip` closes, in order; the learnt ones are among them."""
+        return tuple(self._judge.ports)
+
+    def take_ports(self) -> bool:
+        """Tell whether ports were learnt since the last call."""
+        changed, self._judge.ports.changed = self._judge.ports.changed, False
+        return changed
 
     # How it judges.
 

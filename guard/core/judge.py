@@ -9,32 +9,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guard.core import alarm
-from guard.core.address import site
+from guard.core.address import show_short, site
 from guard.core.alarm import Alarm, Alarms
 from guard.core.attempt import Attempts
-from guard.core.event import WEB, Kind, Sensor, Service
+from guard.core.event import Kind, Sensor, Service
 from guard.core.failing import Failing
+from guard.core.generations import Generations
 from guard.core.limit import UnprovenLimit
 from guard.core.outcome import Outcome
+from guard.core.ports import Ports
 from guard.core.response import Responder
 from guard.core.rule import Scope
 from guard.core.target import MANY, Targets
 from guard.core.text import printable
 from guard.core.track import GUESSES, Track
 from guard.core.trust import Trust
+from guard.core.units import MILLISECOND, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from guard.core.address import Source
     from guard.core.attempt import Attempt
-    from guard.core.ban import Change
+    from guard.core.ban import Ban, Change
     from guard.core.event import SecurityEvent
     from guard.core.hosts import Host, Hosts
     from guard.core.ledger import Ledger
     from guard.core.rule import Mode, Rule
     from guard.core.sourceset import SourceSet
-    from guard.core.units import Duration, Instant
+    from guard.core.units import Instant
+
+AFTER = Duration(100 * MILLISECOND)
+"""What was on its way into Asterisk when the kernel took the ban has been told of by then."""
+AFTER_MANY = 10
+"""Events of one source after its ban until it is an alarm."""
+HEARD_LIMIT = 8_192
 
 
 class Judge:
@@ -59,7 +68,9 @@ class Judge:
         self._targets = Targets()
         self._hosts = hosts
         self._shadow = shadow
-        self._sip_ports = frozenset(sip_ports)
+        self.ports = Ports(sip_ports)
+        self._ledger = ledger
+        self._heard_banned: Generations[Source, int] = Generations(HEARD_LIMIT)
         self._responder = Responder(
             ledger=ledger, shadow=shadow, allow=allow, hosts=hosts, trust=self._trust, failing=self._failing,
             targets=self._targets, alarms=self.alarms, unproven_max=unproven_max, limit=UnprovenLimit(),
@@ -114,8 +125,9 @@ class Judge:
         host = self._hosts.meet(event.source)
         if host.exempt is not None:
             return host.exempt
+        self.ports.hear(event)
         if self._is_closed(host, event):
-            return Outcome.ALREADY_BANNED
+            return self._hear_banned(host.cover, event, now) if host.cover else Outcome.ALREADY_BANNED
         home = host.site.source
         if event.kind is Kind.SUCCESSFUL_AUTH:
             if event.service is Service.PJSIP and event.proven and event.password:
@@ -125,6 +137,21 @@ class Judge:
         if isinstance(taken, Outcome):
             return taken
         return max([self._weigh(attempt, host, now, _BY[event.sensor]) for attempt in taken], key=_RANK.__getitem__)
+
+    def _hear_banned(self, ban: Ban, event: SecurityEvent, now: Instant) -> Outcome:
+        """Tell an event that was under way from one that the kernel should have stopped."""
+        confirmed = self._ledger.confirmed(ban.source)
+        if confirmed is None or event.at <= confirmed + AFTER or event.sensor is not Sensor.AMI:
+            return Outcome.ALREADY_BANNED
+        times = (self._heard_banned.touch(ban.source) or 0) + 1
+        self._heard_banned.put(ban.source, times)
+        if times == AFTER_MANY:
+            text = (
+                f"{show_short(ban.source)} is banned and still heard at port {event.local_port} ({event.transport}): "
+                f"{_cause(ban, closed=self.ports.close(event))}"
+            )
+            self.alarms.add(Alarm(kind=alarm.Kind.NO_EFFECT, at=now, text=text, source=ban.source, rule=ban.rule))
+        return Outcome.AFTER_BAN
 
     def _succeed(self, event: SecurityEvent, home: Source, at: Instant, now: Instant) -> None:
         """Take note of a phone that has authenticated with its password."""
@@ -148,7 +175,7 @@ class Judge:
         """
         if scope is not Scope.SIP:
             return scope is Scope.ALL
-        return not event.proven or (event.local_port in self._sip_ports and event.transport not in WEB)
+        return not event.proven or self.ports.close(event)
 
     def _weigh(self, attempt: Attempt, host: Host, now: Instant, by: str) -> Outcome:
         """Count an attempt under every rule that is about it, until one bans."""
@@ -181,6 +208,12 @@ class Judge:
         if many >= MANY:
             text = f"{many} sources or more have guessed at the password of {printable(account)} within an hour"
             self.alarms.add(Alarm(kind=alarm.Kind.ACCOUNT_UNDER_ATTACK, at=now, text=text, account=account))
+
+
+def _cause(ban: Ban, *, closed: bool) -> str:
+    if ban.scope is Scope.SIP and not closed:
+        return "that port is not among those that are closed, add it to firewall.sip_ports"
+    return "a proxy or NAT in front of Asterisk hides who sends, or Asterisk has a network namespace of its own"
 
 
 _FAILS = GUESSES | {Kind.INVALID_ACCOUNT_ID}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from guard.core.address import Source
-    from guard.core.units import Duration, Instant
+    from guard.core.units import Duration, Instant, Wall
 
 CAPACITY = 250_000
 """Bans of one scope, family and prefix length. Older kernels take memory for the stated size of a set at once, 16 MB
@@ -43,6 +43,7 @@ class Ledger:
         self.dropped = 0
         self.refused = 0
         self.unproven = 0  # active bans on unproven evidence
+        self._confirmed: dict[Source, Wall] = {}
         self._capacity = capacity
         self._active: dict[Source, Ban] = {}
         self._sets: defaultdict[SetKey, dict[Source, Ban]] = defaultdict(dict)  # the same bans, as the kernel has them
@@ -127,6 +128,15 @@ class Ledger:
         self._strikes[ban.evidence].put(ban.source, (ban.strike, ban.until))
         return [*changes, *room, Change(Op.ADD, ban)]
 
+    def confirm(self, source: Source, wall: Wall) -> None:
+        """Note when, by the wall clock, the kernel had taken the ban of this source."""
+        if source in self._active:
+            self._confirmed.setdefault(source, wall)
+
+    def confirmed(self, source: Source) -> Wall | None:
+        """Return when the kernel had taken the ban of this source; None if nobody has said so."""
+        return self._confirmed.get(source)
+
     def lift(self, source: Source) -> list[Change]:
         """End the ban of exactly this source early. It was a mistake, so its strike is taken back."""
         ban = self._active.get(source)
@@ -207,6 +217,7 @@ class Ledger:
         bans = self._sets[_set_key(ban)]
         del bans[ban.source], self._active[ban.source]
         self.unproven -= ban.evidence is Evidence.UNPROVEN
+        self._confirmed.pop(ban.source, None)
         self._has_changed(ban, in_use=not bans)
 
     def _has_changed(self, ban: Ban, *, in_use: bool) -> None:

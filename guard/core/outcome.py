@@ -16,4 +16,5 @@ class Outcome(StrEnum):
     COUNTED = "counted"  # an offence
     OBSERVED = "observed"  # an offence of a source that an observing rule would have banned
     BANNED = "banned"  # the offence that brought a ban
+    AFTER_BAN = "after_ban"  # the kernel had long been told to stop its source: the ban does not bite
     ALREADY_BANNED = "already_banned"  # the source is banned, and that is all that can be done

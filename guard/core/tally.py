@@ -22,6 +22,7 @@ NAMES = {
     "outcome.counted": "offences",
     "outcome.observed": "offences of a source that an observing rule would have banned",
     "outcome.banned": "offences that brought a ban",
+    "outcome.after_ban": "events of sources that the kernel should have stopped: their bans do not bite",
     "outcome.already_banned": "events of sources while banned",
     "attempts.opened": "attempts: what the events of one try to get in fold into",
     "attempts.counted": "attempts handed to the rules; those that are neither counted nor exonerated are held",

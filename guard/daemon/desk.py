@@ -67,6 +67,7 @@ class Desk:
             },
             "firewall": {
                 "backend": self._enforcer.firewall.name,
+                "sip_ports": list(engine.sip_ports),
                 "dropped": sum(dropped.values()),
                 "dropped_by_scope": dropped,
             },

@@ -37,6 +37,8 @@ RETRY_LAST = 5.0
 LOOK = Duration(SECOND)
 """From one look at our table to the next, while banned sources are heard."""
 
+_BANNED = frozenset({Outcome.ALREADY_BANNED, Outcome.AFTER_BAN})
+
 
 class Enforcer:
     """Owns engine and firewall. `mono_ns` and `wall_ns` are the clocks, `loop` runs the timers."""
@@ -101,7 +103,7 @@ class Enforcer:
     def handle(self, events: list[SecurityEvent]) -> None:
         """Judge events that have just been read."""
         outcomes = self.engine.handle(events, self.now(), self.wall())
-        if Outcome.ALREADY_BANNED in outcomes and self.now() >= self._look_at:
+        if not _BANNED.isdisjoint(outcomes) and self.now() >= self._look_at:
             self._look()  # somebody was heard whom our table should keep out
         self.settle()
 
@@ -112,6 +114,10 @@ class Enforcer:
 
     def settle(self) -> None:
         """Bring the engine's new changes to the kernel, then report them, and set the timer anew."""
+        if self.engine.take_ports():
+            self.layout = replace(self.layout, sip_ports=self.engine.sip_ports)
+            self._layout_due = True
+            log.info("learn port: a ban of the SIP ports closes %s", ", ".join(map(str, self.engine.sip_ports)))
         for change in self.engine.take_changes():
             op, source = change.op, change.ban.source
             if op is Op.OBSERVE:
@@ -172,6 +178,7 @@ class Enforcer:
             del self._due[change.ban.source]
             if change.op is Op.ADD:
                 self._held[change.ban.source] = change.ban.scope
+                self.engine.confirm(change.ban.source, self.wall())
             else:
                 self._held.pop(change.ban.source, None)
             self._report(change)

@@ -29,7 +29,7 @@ PLANTED = [
     ("forged offences make a proven ban", "core/response.py", "if weighed.proven >= needed", "if weighed.total >= needed", LAWS + " tests/unit/test_engine.py"),
     ("an unproven ban closes everything", "core/radius.py", "rule.scope if proven or rule.scope is Scope.SLOW else Scope.SIP", "rule.scope", LAWS),
     ("an unproven ban lasts the whole rung", "core/response.py", "span = min(span, ladder[min(strike, len(ladder)) - 1], self.unproven_max)", "pass", "tests/unit/test_engine.py"),
-    ("a ban of the SIP ports hides a guesser elsewhere", "core/judge.py", "event.local_port in self._sip_ports and event.transport not in WEB", "True", "tests/unit/test_engine.py"),
+    ("a ban of the SIP ports hides a guesser elsewhere", "core/ports.py", "web_only is not None and (web_only or event.transport not in WEB)", "True", "tests/unit/test_engine.py"),
     ("the window goes on after a ban", "core/track.py", "self._all.forget(source)", "pass", LAWS),
     ("an event from the future counts as such", "core/engine.py", "max(wall - event.at, 0)", "wall - event.at", "tests/unit/test_engine.py"),
     ("an event may be of any age", "core/engine.py", "min(max(wall - event.at, 0), MAX_AGE)", "max(wall - event.at, 0)", "tests/unit/test_engine.py"),

@@ -196,25 +196,18 @@ def test_a_rule_that_demands_proof_does_not_count_without():
     assert set(feed(guard, *[event(at=T)] * 9)) == {Outcome.UNMATCHED}
 
 
-@pytest.mark.parametrize(
-    "elsewhere",
-    [
-        {"transport": Transport.WSS, "port": 8089},
-        {"transport": Transport.WS, "port": 5060},  # as Asterisk 16 reports it
-        {"transport": Transport.TLS, "port": 5071},
-    ],
-)
-def test_a_ban_of_the_sip_ports_is_no_shield_where_it_does_not_reach(elsewhere):
+def test_a_ban_of_the_sip_ports_is_no_shield_where_it_does_not_reach():
     guard = engine()
     feed(guard, *[event(at=T)] * 3)
-    assert feed(guard, *[event(at=T, **elsewhere)] * 4) == [
+    as_asterisk_16_reports_it = {"transport": Transport.WS, "port": 5060}
+    assert feed(guard, *[event(at=T, **as_asterisk_16_reports_it)] * 4) == [
         Outcome.COUNTED, Outcome.COUNTED, Outcome.BANNED, Outcome.ALREADY_BANNED,
     ]  # fmt: skip
     assert [ban.scope for ban in bans(guard)] == [Scope.SIP, Scope.ALL]
 
 
 def test_what_observes_foresees_what_enforcing_would_do():
-    stream = [event(at=T)] * 5 + [event(at=T, transport=Transport.WSS)] * 5
+    stream = [event(at=T)] * 5 + [event(at=T, transport=Transport.WSS, port=5060)] * 5
     said = []
     for mode in Mode:
         guard = engine(mode=mode)
@@ -227,7 +220,7 @@ def test_the_configured_sip_ports_are_the_closed_ones():
     guard = engine(sip_ports=[5071])
     feed(guard, *[event(at=T)] * 3)
     assert feed(guard, event(at=T, transport=Transport.TLS, port=5071)) == [Outcome.ALREADY_BANNED]
-    assert feed(guard, event(at=T, transport=Transport.TLS, port=5061)) == [Outcome.COUNTED]
+    assert guard.sip_ports == (5060, 5071), "the one at which he was heard is learnt"
 
 
 def test_nobody_is_banned_anew_for_what_the_same_ban_would_not_stop():
