@@ -1,6 +1,6 @@
 """Alarm: what an administrator should hear of although, or because, nobody is banned for it.
 
-The same alarm is raised once a day: the table of what was raised is bounded, and forgets the oldest.
+The same alarm is raised once a day, and of one kind a hundred: forged failures can be made to look like anything.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from guard.core.address import Source
 
 AGAIN = DAY
+A_DAY = 100
+"""Alarms of one kind in a day."""
 RAISED_LIMIT = 8_192
-WAITING_LIMIT = 1_024
 
 
 class Kind(StrEnum):
@@ -45,12 +46,13 @@ class Alarm:
 
 
 class Alarms:
-    """Alarms on their way out. `dropped` counts those that nobody took in time."""
+    """Alarms on their way out. `dropped` counts those beyond the hundred of their kind."""
 
     def __init__(self) -> None:
         self.raised = 0
         self.dropped = 0
         self._waiting: list[Alarm] = []
+        self._days: dict[Kind, tuple[Instant, int]] = {}
         self._last: Generations[tuple[Kind, Source | None, str | None], Instant] = Generations(RAISED_LIMIT)
 
     def take(self) -> list[Alarm]:
@@ -65,8 +67,12 @@ class Alarms:
         if last is not None and alarm.at - last < AGAIN:
             return
         self._last.put(key, alarm.at)
-        self.raised += 1
-        if len(self._waiting) < WAITING_LIMIT:
+        since, count = self._days.get(alarm.kind, (alarm.at, 0))
+        if alarm.at - since >= DAY:
+            since, count = alarm.at, 0
+        self._days[alarm.kind] = since, count + 1
+        if count < A_DAY:
+            self.raised += 1
             self._waiting.append(alarm)
         else:
             self.dropped += 1

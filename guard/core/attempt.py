@@ -5,7 +5,8 @@ ChallengeSent to `<unknown>`, and both again, with a failed answer, once the cha
 the same `<unknown>` events; UDP repeats it all; and the `messages` log tells it in prose. A phone with a typo answers
 15 times in 10 ms, and only its Call-ID holds them together. So events of one site and session (Call-ID) fold:
 
-- an exact repeat (kind, account, session, challenge, response) is a retransmission, for as long as SIP sends them;
+- an exact repeat (kind, account, session, challenge, response) is a retransmission, for as long and as often as SIP
+  sends them;
 - the twins of one request are one attempt, and count once under a rule;
 - answers that differ are guesses, numbered within their session; what the first of them weigh is the rules' business;
 - a line of the log belongs to the attempt with its source, kind and Call-ID: each sensor counts, the larger is weighed.
@@ -18,12 +19,12 @@ What a sender gains by choosing a field, everything above being known to him (te
 
 - account: nothing; different accounts never fold, and a session that asks for several is held no longer;
 - session: a new one each time makes every event an attempt; the same always makes its first answers one burst;
-- challenge, response: the same again is no guess, another is one more;
+- challenge, response: the same again is no guess eight times, another is one more, and an empty one always is;
 - source within a /64: nothing, a site is one sender;
 - transport: nothing; proof is passed on to nothing but the log's line of the same session;
 - time: 3 s of delay, and not even that with more than a dozen open; nothing at all once successes have shown that this
   Asterisk knows its phones at once;
-- an account of his own: one held attempt cleared for each success, in the same session.
+- an account of his own: one held attempt cleared for each success, in the same session, of 50 names a day.
 """
 
 from __future__ import annotations
@@ -34,15 +35,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from guard.core.event import UNKNOWN_ACCOUNT, Kind, Sensor, Service
 from guard.core.generations import Generations
 from guard.core.outcome import Outcome
-from guard.core.sender import Request, Sender, Session, State
+from guard.core.sender import REPEAT, Request, Sender, Session, State
 from guard.core.units import DAY, SECOND, Duration, Instant
 
 if TYPE_CHECKING:
     from guard.core.address import Source
     from guard.core.event import SecurityEvent
 
-REPEAT = Duration(32 * SECOND)
-"""How long a request is sent again: 64 * T1 (RFC 3261, 17.1.1.2, timers B and F)."""
 HOLD = Duration(3 * SECOND)
 GRAIN = Duration(SECOND // 10)
 """What was held is counted ten times a second, in the same instant: a flood would wake the guard for each."""
@@ -51,7 +50,12 @@ EXONERATE = Duration(5 * SECOND)
 OPEN_LIMIT = 12
 """Weak attempts of a site that may be open at once; its trusted accounts come on top while it has successes."""
 PLAIN_ENOUGH = 10
-"""Successes, none of them unknown first, that show that this Asterisk knows its phones at once: nothing is held."""
+"""Accounts that authenticated for the first time, none of them unknown first, that show that this Asterisk knows its
+phones at once: nothing is held. Later successes show nothing, a phone then sends what it was asked for before."""
+LATE_LASTS = Duration(30 * DAY)
+NAMES_LIMIT = 50
+"""Names under which one account may look unknown in a day; a gateway that calls under the caller's number has many."""
+CLEARED_LIMIT = 32_768
 
 SESSIONS_LIMIT = 32_768
 """Sessions remembered, of all senders: about 1 kB each."""
@@ -92,6 +96,7 @@ class Attempts:
         self._told: deque[tuple[Instant, Session, Kind, int]] = deque()
         self._plain = 0
         self._late_until = Instant(0)
+        self._cleared: Generations[tuple[Source, str], tuple[Instant, frozenset[str]]] = Generations(CLEARED_LIMIT)
 
     @property
     def open(self) -> int:
@@ -125,19 +130,34 @@ class Attempts:
                 out.append(self._count(request))
         return out
 
-    def succeed(self, event: SecurityEvent, site: Source, now: Instant) -> None:
-        """Clear one attempt of a phone that has authenticated, and learn how this Asterisk knows its phones."""
+    def succeed(self, event: SecurityEvent, site: Source, now: Instant, *, first: bool) -> None:
+        """Clear one attempt of a phone that has authenticated, and learn how this Asterisk knows its phones.
+
+        `first` says that it is the first success of this account at this site.
+        """
         sender = self._senders.get(site)
-        session = sender.sessions.get(session_key(event)) if sender else None
+        session = sender.sessions.get(event.session) if sender else None
         if session is None or session.latest is None or session.latest.kind is not Kind.INVALID_ACCOUNT_ID:
-            self._plain += 1
+            self._plain += first
             return
-        self._late_until = Instant(now + DAY)
+        if not self._may_clear((site, event.account), session.latest.event.account, now):
+            return
+        self._late_until = Instant(now + LATE_LASTS)
         for request in session.requests.values():
             if request.state is State.OPEN and now - request.at <= EXONERATE:
                 request.close(State.EXONERATED)
                 self.exonerated += 1
                 return
+
+    def _may_clear(self, key: tuple[Source, str], name: str, now: Instant) -> bool:
+        """Tell whether an account may have looked unknown under one more name: an insider's scan has many."""
+        since, names = self._cleared.touch(key) or (now, frozenset())
+        if now - since >= DAY:
+            since, names = now, frozenset()
+        if name not in names and len(names) >= NAMES_LIMIT:
+            return False
+        self._cleared.put(key, (since, names | {name}))
+        return True
 
     def take(
         self, event: SecurityEvent, site: Source, at: Instant, now: Instant, extra: int = 0
@@ -169,21 +189,23 @@ class Attempts:
         if not challenged and self._told_before(event, session, at, now):
             return Outcome.FOLDED
         if challenged:
-            if session.latest is not None and at - session.latest.at < REPEAT:
+            if session.latest is not None and session.latest.is_twin(at):
                 return Outcome.FOLDED
         else:
             known = session.requests.get(event.account)
-            if known is not None and at - known.at < REPEAT:
+            if known is not None and known.is_repeat(at):
+                known.told += 1  # its ChallengeSent, or the answer's failure, comes too
                 return Outcome.FOLDED
             twin = session.requests.pop(None, None)  # the ChallengeSent was written before its InvalidAccountID
             if twin is not None and at - twin.at < REPEAT:
                 session.requests[event.account] = twin
+                twin.name(event)
                 if twin.state is not State.OPEN:
                     return Outcome.FOLDED
-                twin.event = event
                 return [self._count(twin)] if event.sensor is Sensor.MESSAGES else Outcome.FOLDED
         self.opened += 1
         request = session.ask(None if challenged else event.account, event, at)
+        request.told = not challenged
         if not self._may_hold(event, session, now):
             return [self._count(held) for held in session.open_requests()]
         request.hold(Instant((now + HOLD) // GRAIN * GRAIN))
@@ -221,7 +243,8 @@ class Attempts:
         if self._told_before(event, session, at, now):
             return Outcome.FOLDED
         known = session.requests.get(event.account)
-        if known is not None and known.kind is Kind.FAILED_ACL and at - known.at < REPEAT:
+        if known is not None and known.kind is Kind.FAILED_ACL and known.is_repeat(at):
+            known.told += 1
             return Outcome.FOLDED
         twin = session.requests.pop(None, None)
         before: frozenset[Kind] = frozenset()
@@ -234,6 +257,7 @@ class Attempts:
         self.counted += not before
         request = session.ask(event.account, event, at)
         request.kind = Kind.FAILED_ACL
+        request.told = 1
         request.close(State.COUNTED)
         proven = event.proven or session.vouches(event)
         return [Attempt(event, event.kind, at, event.account, 1, at, before, proven)]
@@ -262,17 +286,8 @@ class Attempts:
         if sender is None:
             sender = Sender()
             self._senders.put(site, sender)
-        session, is_new = sender.session(session_key(event))
+        session, is_new = sender.session(event.session)
         if is_new:
             self._senders.grow(1)
         session.proven = session.proven or event.proven
         return session
-
-
-def session_key(event: SecurityEvent) -> str:
-    """Return what both sensors know of a session: the first 255 bytes of its Call-ID.
-
-    The log has no more where pjproject is the system's (res_pjsip/pjsip_distributor.c, log_failed_request()).
-    """
-    session = event.session
-    return session if len(session) <= 64 else session.encode()[:255].decode(errors="ignore")

@@ -66,6 +66,7 @@ class Engine:
         self._changes: list[Change] = []
         self._hosts = Hosts(self.ledger, self.allow)
         self.rules = tuple(rules)
+        self._unproven_max = unproven_max
         self._judge = Judge(
             self.rules, mode, ledger=self.ledger, shadow=self.shadow, allow=self.allow, hosts=self._hosts,
             sip_ports=sip_ports, unproven_max=unproven_max,
@@ -137,13 +138,13 @@ class Engine:
 
         What may not be banned (any more) is removed from the kernel; the rest is there already and is not added anew.
         """
-        now = self._advance(now)
+        now, forged = self._advance(now), self._unproven_max
         for (source, scope), left in sorted(held.items(), key=lambda item: (item[0][0][1], item[0])):
             ban = Ban(
                 source=source, rule=ADOPTED, since=now, until=Instant(now + left), scope=scope, origin=ADOPTED,
-                evidence=Evidence.PROVEN if scope is Scope.ALL else Evidence.UNPROVEN,
+                evidence=Evidence.PROVEN if scope is Scope.ALL or left > forged else Evidence.UNPROVEN,
             )  # fmt: skip
-            kept = not (is_special(source) or self.allow.touches(source)) and any(self.ledger.add(ban))
+            kept = left > 0 and not (is_special(source) or self.allow.touches(source)) and any(self.ledger.add(ban))
             if not kept:
                 self._record([Change(Op.REMOVE, ban)])
 

@@ -115,3 +115,22 @@ class SecurityEvent(NamedTuple):
         if self.service is Service.SIP or self.sensor is Sensor.MESSAGES:
             return False
         return self.transport is not Transport.UDP or (self.kind is Kind.SUCCESSFUL_AUTH and self.password)
+
+
+KEPT = 255
+"""Of a text of up to 65 kB, so many bytes of a Call-ID and characters of the rest are kept. The log has no more of a
+Call-ID where pjproject is the system's (res_pjsip/pjsip_distributor.c, log_failed_request())."""
+
+
+def trim(event: SecurityEvent) -> SecurityEvent:
+    """Return an event with its texts cut to what is kept, so that memory is bounded in bytes and both sensors agree."""
+    _, _, _, account, session, *_ = event
+    if len(session) <= 63 and len(account) <= KEPT and len(event.challenge) + len(event.response) <= KEPT:
+        return event  # 63 characters are no more than 252 bytes
+    return event._replace(
+        account=account[:KEPT],
+        session=session.encode()[:KEPT].decode(errors="ignore"),
+        challenge=event.challenge[:KEPT],
+        response=event.response[:KEPT],
+        request="",
+    )

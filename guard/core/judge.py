@@ -12,7 +12,7 @@ from guard.core import alarm
 from guard.core.address import show_short, site
 from guard.core.alarm import Alarm, Alarms
 from guard.core.attempt import Attempts
-from guard.core.event import Kind, Sensor, Service
+from guard.core.event import UNKNOWN_ACCOUNT, Kind, Sensor, Service, trim
 from guard.core.failing import Failing
 from guard.core.generations import Generations
 from guard.core.limit import UnprovenLimit
@@ -100,7 +100,7 @@ class Judge:
 
     def take(self, event: SecurityEvent, at: Instant, now: Instant) -> tuple[Outcome, list[Change]]:
         """Judge an event that happened at the instant `at`; return its outcome and the changes it brings."""
-        outcome = self._judge(event, at, now)
+        outcome = self._judge(trim(event), at, now)
         return outcome, self._take_changes() if self._changes else []
 
     def counts(self) -> Iterator[tuple[str, int]]:
@@ -156,8 +156,8 @@ class Judge:
     def _succeed(self, event: SecurityEvent, home: Source, at: Instant, now: Instant) -> None:
         """Take note of a phone that has authenticated with its password."""
         account = event.account
-        self._attempts.succeed(event, home, now)
-        self._trust.succeed(home, account, at)
+        first = self._trust.succeed(home, account, at)
+        self._attempts.succeed(event, home, now, first=first)
         for track in self._all_tracks:
             track.succeed(site(event.source, track.rule.prefix), account)
         if failed := self._failing.succeed(home, account, now):
@@ -201,7 +201,8 @@ class Judge:
             return
         account = attempt.account
         self._failing.add(home, account, attempt.event.session, attempt.at)
-        if attempt.kind not in GUESSES or attempt.before or self._trust.knows(home, account, now):
+        unknown = attempt.before or attempt.event.account == UNKNOWN_ACCOUNT
+        if attempt.kind not in GUESSES or unknown or self._trust.knows(home, account, now):
             return
         self._targets.add(account, home, attempt.at)
         many = self._targets.sources(account, now)

@@ -42,7 +42,6 @@ class Ledger:
         self.version = 0
         self.dropped = 0
         self.refused = 0
-        self.unproven = 0  # active bans on unproven evidence
         self._confirmed: dict[Source, Wall] = {}
         self._capacity = capacity
         self._active: dict[Source, Ban] = {}
@@ -210,13 +209,11 @@ class Ledger:
     def _put_in(self, ban: Ban) -> None:
         bans = self._sets[_set_key(ban)]
         bans[ban.source] = self._active[ban.source] = ban
-        self.unproven += ban.evidence is Evidence.UNPROVEN
         self._has_changed(ban, in_use=len(bans) == 1)
 
     def _take_out(self, ban: Ban) -> None:
         bans = self._sets[_set_key(ban)]
         del bans[ban.source], self._active[ban.source]
-        self.unproven -= ban.evidence is Evidence.UNPROVEN
         self._confirmed.pop(ban.source, None)
         self._has_changed(ban, in_use=not bans)
 

@@ -16,6 +16,8 @@ from guard.core.units import MINUTE, SECOND, Instant
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from guard.core.units import Duration
+
 A_MINUTE = 120
 """Unproven bans in any minute, those outside the limit apart: half at once, half one a second."""
 ACTIVE = 20_000
@@ -33,26 +35,28 @@ class UnprovenLimit(Generic[K, V]):
     def __init__(self) -> None:
         self.forgotten = 0
         self._given: deque[Instant] = deque(maxlen=A_MINUTE // 2)
-        self._waiting: dict[K, tuple[float, Instant, V]] = {}
+        self._ends: list[Instant] = []  # of the bans given and not yet over, a heap
+        self._waiting: dict[K, tuple[float, Instant, Duration, V]] = {}
         self._least = 0.0
         self._next = Instant(0)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def ask(self, key: K, over: float, value: V, active: int, now: Instant) -> bool:
-        """Tell whether a source `over` times its threshold may be banned now; if not, it waits."""
+    def ask(self, key: K, over: float, span: Duration, value: V, now: Instant) -> bool:
+        """Tell whether a source `over` times its threshold may be banned for `span` now; if not, it waits."""
         if over >= OUTSIDE:
             self._waiting.pop(key, None)
             return True
         given = self._given
-        if active < ACTIVE and not self._waiting and (len(given) < A_MINUTE // 2 or now - given[0] >= MINUTE):
+        if not self._waiting and self._has_room(now) and (len(given) < A_MINUTE // 2 or now - given[0] >= MINUTE):
             given.append(now)
+            heapq.heappush(self._ends, Instant(now + span))
             return True
         if not self._waiting:
             self._next = max(self._next, Instant(now + SECOND))
         if key in self._waiting or len(self._waiting) < WAITING_LIMIT or over > self._least:
-            self._waiting[key] = (over, now, value)
+            self._waiting[key] = (over, now, span, value)
             if len(self._waiting) > WAITING_LIMIT:
                 self._forget_the_lighter_half()
         else:
@@ -64,17 +68,24 @@ class UnprovenLimit(Generic[K, V]):
         """The instant at which the next of those who wait is banned."""
         return self._next if self._waiting else None
 
-    def serve(self, active: int, now: Instant) -> V | None:
+    def serve(self, now: Instant) -> V | None:
         """Return the one that is banned now: the heaviest, if its second has come."""
         if not self._waiting or now < self._next:
             return None
         self._next = Instant(now + SECOND)
-        for key in [key for key, (_, since, _) in self._waiting.items() if now - since >= MINUTE]:
+        for key in [key for key, (_, since, _, _) in self._waiting.items() if now - since >= MINUTE]:
             del self._waiting[key]  # has not been heard for a minute
-        if active >= ACTIVE or not self._waiting:
+        if not self._waiting or not self._has_room(now):
             return None
-        key = max(self._waiting, key=lambda held: self._waiting[held][0])
-        return self._waiting.pop(key)[2]
+        heaviest = max(self._waiting, key=lambda held: self._waiting[held][0])
+        _, _, span, value = self._waiting.pop(heaviest)
+        heapq.heappush(self._ends, Instant(now + span))
+        return value
+
+    def _has_room(self, now: Instant) -> bool:
+        while self._ends and self._ends[0] <= now:
+            heapq.heappop(self._ends)
+        return len(self._ends) < ACTIVE
 
     def _forget_the_lighter_half(self) -> None:
         kept = heapq.nlargest(WAITING_LIMIT // 2, self._waiting.items(), key=lambda item: item[1][0])

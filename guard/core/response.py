@@ -48,7 +48,6 @@ class Due:
     scope: Scope
     evidence: Evidence
     offences: int
-    needed: int
     at: Instant
     by: str
 
@@ -85,8 +84,8 @@ class Responder:
         if due is None:
             return Outcome.COUNTED, []
         due.by = by
-        if self.allow.touches(source):  # a network with somebody allowed inside: only the host that offended
-            due.source = host
+        if self.allow.touches(source) or (due.evidence is Evidence.UNPROVEN and source[1] < home[1]):
+            due.source = host  # a network with somebody allowed inside, or by forged senders: only who offended
         changes = self._ban(due, now)
         if not changes:
             return Outcome.COUNTED, []
@@ -95,7 +94,7 @@ class Responder:
 
     def serve(self, now: Instant) -> list[Change]:
         """Ban the heaviest of those who wait, if its second has come."""
-        due = self.limit.serve(self.ledger.unproven, now)
+        due = self.limit.serve(now)
         if due is None or self.allow.touches(due.source) or self.ledger.covering(due.source, due.scope):
             return []
         due.track.forget(site(due.host, due.track.rule.prefix))
@@ -113,11 +112,17 @@ class Responder:
         if Kind.CHALLENGE_SENT in rule.weights and self.trust.recent(home, now, rule.window):
             return None
         needed = rule.threshold if crowd else ceil(rule.threshold * self.trust.factor(home, now))
+        early = not crowd and weighed.total < needed  # a phone that is broken is told of before it is in danger
+        network = source[1] < home[1]
+        if early and network:
+            return None
         evidence = Evidence.PROVEN if weighed.proven >= needed else Evidence.UNPROVEN
         trusted = self.trust.behind(source, home, now)
-        failing = self.failing.accounts(home, now, rule.window) if source == home else {}
-        scope, kind, account = answer(rule, evidence, trusted, failing)
-        early = not crowd and weighed.total < needed  # a phone that is broken is told of before it is in danger
+        failing = self.failing.accounts(home, now, rule.window) if trusted and source == home else {}
+        excused = _PHONES.issuperset(rule.weights) and attempt.event.sensor is not Sensor.MESSAGES
+        scope, kind, account = answer(
+            rule, evidence, trusted, failing, attempt.account if excused else None, network=network
+        )
         if kind is alarm.Kind.BROKEN_PHONE or (kind is not None and not early):
             text = _text(kind, source, scope, len(trusted), account)
             self.alarms.add(Alarm(kind=kind, at=now, source=source, account=account, rule=rule.name, text=text))
@@ -128,7 +133,7 @@ class Responder:
             return None
         return Due(
             track=track, source=source, host=attempt.event.source, scope=Scope.SIP if crowd else scope,
-            evidence=evidence, offences=weighed.total, needed=needed, at=attempt.at, by="",
+            evidence=evidence, offences=weighed.total, at=attempt.at, by="",
         )  # fmt: skip
 
     def _is_of_a_crowd(self, rule: Rule, attempt: Attempt, weighed: Weighed, home: Source, now: Instant) -> bool:
@@ -152,13 +157,14 @@ class Responder:
             return [Change(Op.OBSERVE, ban)] if self.shadow.add(ban) else []
         if self.ledger.covering(due.source, due.scope):  # it goes on where this ban does not reach
             return []
-        if due.evidence is Evidence.UNPROVEN:
-            over = due.offences / due.needed
-            if not self.limit.ask((due.source, due.track.rule.name), over, due, self.ledger.unproven, now):
+        ban = self._make(due, self.ledger, now)
+        if due.evidence is Evidence.UNPROVEN and due.scope is not Scope.SLOW:  # that cuts nobody off
+            over, span = due.offences / due.track.rule.threshold, Duration(ban.until - ban.since)
+            if not self.limit.ask((due.source, due.track.rule.name), over, span, due, now):
                 text = f"over {A_MINUTE // 2} unproven bans in a minute, or too many at once: the heaviest go first"
                 self.alarms.add(Alarm(kind=alarm.Kind.UNPROVEN_LIMIT, at=now, text=text, rule=due.track.rule.name))
                 return []
-        return self.ledger.add(self._make(due, self.ledger, now))
+        return self.ledger.add(ban)
 
     def _make(self, due: Due, ledger: Ledger, now: Instant) -> Ban:
         rule = due.track.rule
@@ -188,3 +194,7 @@ def _text(kind: alarm.Kind, source: Source, scope: Scope | None, trusted: int, a
     done = {None: "left alone", Scope.SLOW: "slowed", Scope.SIP: "shut out of SIP", Scope.ALL: "shut out"}[scope]
     one = f" at account {printable(account)}" if account else ""
     return f"an attacker{one} at {where}, is {done}"
+
+
+_PHONES = GUESSES | {Kind.INVALID_ACCOUNT_ID}
+"""What a phone with an old password, or a retired one, raises."""

@@ -11,6 +11,12 @@ from guard.core.units import SECOND, Duration, Instant
 if TYPE_CHECKING:
     from guard.core.event import SecurityEvent
 
+REPEAT = Duration(32 * SECOND)
+"""How long a request is sent again: 64 * T1 (RFC 3261, 17.1.1.2, timers B and F)."""
+REPEATS = 8
+"""How often: SIP sends a request up to 11 times, but hears of it after the first few; a lossy line was seen to make
+three events of one. A repeat without end is no retransmission."""
+
 PAIRING = Duration(5 * SECOND)
 """Lines of the log and events of AMI that tell of one thing are no further apart than this."""
 
@@ -30,7 +36,7 @@ class State(Enum):
 class Request:
     """One attempt that began with a request. It is in its sender's `open` as long as it is held."""
 
-    __slots__ = ("at", "due", "event", "kind", "session", "state")
+    __slots__ = ("_repeats", "_twins", "at", "due", "event", "kind", "session", "state", "told")
 
     def __init__(self, session: Session, event: SecurityEvent, at: Instant) -> None:
         self.session = session
@@ -39,6 +45,29 @@ class Request:
         self.at = at
         self.due = at
         self.state = State.OPEN
+        self.told = 0  # events that say so in so many words; each brings a ChallengeSent to `<unknown>` besides
+        self._twins = 0
+        self._repeats = 0
+
+    def is_repeat(self, at: Instant) -> bool:
+        """Tell whether the same request at the instant `at` is this one, sent again; no more than REPEATS times."""
+        if at - self.at >= REPEAT or self._repeats >= REPEATS:
+            return False
+        self._repeats += 1
+        return True
+
+    def is_twin(self, at: Instant) -> bool:
+        """Tell whether a challenge of nobody at the instant `at` belongs to this request."""
+        if self._twins < self.told and at - self.at < REPEAT:
+            self._twins += 1
+            return True
+        return self.is_repeat(at)
+
+    def name(self, event: SecurityEvent) -> None:
+        """Take over the event that names the account, after its ChallengeSent."""
+        self.event = event
+        self.told += 1
+        self._twins += 1
 
     def hold(self, due: Instant) -> None:
         """Keep it open until `due`."""
@@ -61,7 +90,7 @@ class Session:
         self.requests: dict[str | None, Request] = {}  # by account; None: only a ChallengeSent has told of it
         self.latest: Request | None = None
         self.proven = False
-        self._answers: set[int] = set()
+        self._answers: dict[int, int] = {}
         self._numbers: dict[str, tuple[int, Instant]] = {}
         self._heard: dict[Kind, list[int]] = {}  # events of AMI, lines of the log
         self._heard_at = Instant(0)
@@ -79,13 +108,15 @@ class Session:
         return [request for request in self.requests.values() if request.state is State.OPEN]
 
     def answered_before(self, event: SecurityEvent) -> bool:
-        """Tell whether this very answer was given before, and note it."""
+        """Tell whether this very answer was given before, not more than REPEATS times, and note it.
+
+        An empty one tells nothing: Asterisk had none to report.
+        """
         answer = hash((event.account, event.challenge, event.response))
-        if answer in self._answers:
-            return True
-        if len(self._answers) < ANSWERS_LIMIT:
-            self._answers.add(answer)
-        return False
+        times = self._answers.get(answer, 0)
+        if times or len(self._answers) < ANSWERS_LIMIT:
+            self._answers[answer] = times + 1
+        return 0 < times <= REPEATS and event.response != ""
 
     def number(self, account: str, at: Instant) -> tuple[int, Instant]:
         """Count an answer for an account; return which one it is and when the first came."""

@@ -43,7 +43,7 @@ NAMES = {
     "trust.forgotten": "sites and accounts of whom nothing is known any more, because a table was full",
     "unproven.forgotten": "sources that waited for the limit on unproven bans and were lighter than others",
     "alarms.raised": "alarms",
-    "alarms.dropped": "alarms that nobody took in time",
+    "alarms.dropped": "alarms not raised, because there were a hundred of their kind in a day",
     "log.lines": "lines of Asterisk's log files that told of an attempt",
     "log.tampered": "lines of Asterisk's log files that broke the grammar, or stood beside one that did",
     "log.muted": "security events that Asterisk could not issue, by its own log",

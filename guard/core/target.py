@@ -49,7 +49,8 @@ class Targets:
 
     def sources(self, account: str, now: Instant, span: Duration = SPAN) -> int:
         """Return how many sources have guessed at an account within `span`, up to 64."""
-        return sum(now - at < span for at in (self._accounts.get(account) or {}).values())
+        sources = self._accounts.get(account) or {}
+        return sum(now - at < span for at in sources.values()) if len(sources) > 1 else len(sources)
 
 
 def _size(sources: dict[Source, Instant]) -> int:

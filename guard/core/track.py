@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from guard.core.attempt import session_key
-from guard.core.event import Kind, Service
+from guard.core.event import Kind, Sensor, Service
 from guard.core.generations import Generations
 from guard.core.rule import Mode
 from guard.core.trust import MOST
@@ -91,7 +90,8 @@ class Track:
                 stamps = ()
             elif self._is_rationed(source, attempt, trusted):
                 return None
-            self._stamps.put(key, (*stamps[-STAMPS_LIMIT + 1 :], (at, weight, proven)))
+            if attempt.event.sensor is not Sensor.MESSAGES:  # which names the user of From, and that may be anybody
+                self._stamps.put(key, (*stamps[-STAMPS_LIMIT + 1 :], (at, weight, proven)))
         total = sure = self._all.add(source, at, weight, now, proven=proven)
         if self._proven is not self._all:
             sure = self._proven.add(source, at, weight, now, proven=True) if proven else 0
@@ -124,7 +124,7 @@ class Track:
         """Tell whether this answer belongs to a burst that weighs as one."""
         if attempt.number == 1 or attempt.event.service is Service.AMI:
             return False
-        at, account, session = attempt.at, attempt.account, session_key(attempt.event)
+        at, account, session = attempt.at, attempt.account, attempt.event.session
         bursts = self._bursts.touch(source) or ()
         if bursts and at - bursts[0].since >= self.rule.window:
             bursts = tuple(burst for burst in bursts if at - burst.since < self.rule.window)

@@ -4,10 +4,10 @@ An offence counts while it is younger than the window: at `now` the window is th
 (now - span, now]. The answer to "are there at least so many?" is exact up to `most`, whatever the order in which
 offences arrive, because only the newest `most` of a source can matter and those are kept.
 
-Memory is bounded by two tables. A source seen once on unproven evidence is light; one that is proven or seen twice
-is heavy. Each table forgets its own longest untouched entries when it is full, so a flood of invented addresses,
-each seen once, pushes out only its like. Forgetting an entry that could still count is `evicted`; forgetting what
-has left the window anyway is not.
+Memory is bounded by three tables. A source seen once on unproven evidence is light, one seen twice is heavy, and one
+with proof is sure. Each table forgets its own longest untouched entries when it is full, so a flood of invented
+addresses pushes out only its like, and nobody proven. Forgetting an entry that could still count is `evicted`;
+forgetting what has left the window anyway is not.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 LIGHT_LIMIT = 262_144
 """Sources seen once: about 200 bytes each, 50 MB a rule when a spoofed flood fills it."""
-HEAVY_LIMIT = 2_000_000
-"""Offences of sources that are proven or seen twice, at 40 bytes each, 80 MB a rule; a source takes OVERHEAD more. So
-there is room for 111,000 sources with 10 offences each, or 18,000 with 100."""
+HEAVY_LIMIT = 1_500_000
+SURE_LIMIT = 500_000
+"""Offences of sources that are seen twice, and of those that are proven, at 40 bytes each, 80 MB a rule; a source takes
+OVERHEAD more. So there is room for 83,000 and 28,000 sources with 10 offences each."""
 OVERHEAD = 8
 
 
@@ -33,7 +34,12 @@ class Window:
     """The offences of all sources under one rule. `most` is the highest threshold it will be asked about."""
 
     def __init__(
-        self, span: Duration, most: int, light_limit: int = LIGHT_LIMIT, heavy_limit: int = HEAVY_LIMIT
+        self,
+        span: Duration,
+        most: int,
+        light_limit: int = LIGHT_LIMIT,
+        heavy_limit: int = HEAVY_LIMIT,
+        sure_limit: int = SURE_LIMIT,
     ) -> None:
         self.span = span
         self.most = most
@@ -41,10 +47,11 @@ class Window:
         # Each value is the instants of a source's newest offences, ascending; one of weight w stands there w times.
         self._light: Generations[Source, tuple[int, ...]] = Generations(light_limit)
         self._heavy: Generations[Source, tuple[int, ...]] = Generations(heavy_limit, _size)
+        self._sure: Generations[Source, tuple[int, ...]] = Generations(sure_limit, _size)
         self._turn_at = 0
 
     def __len__(self) -> int:
-        return len(self._light) + len(self._heavy)
+        return len(self._light) + len(self._heavy) + len(self._sure)
 
     def add(self, source: Source, at: Instant, weight: int, now: Instant, *, proven: bool) -> int:
         """Count an offence of `weight` at the instant `at` <= `now`; return the source's total in the window.
@@ -54,28 +61,32 @@ class Window:
         if now >= self._turn_at:
             self._turn(now)
         floor = now - self.span
-        stamps = self._heavy.get(source)
+        table = self._sure
+        stamps = table.get(source)
         if stamps is None:
-            stamps = self._light.pop(source)
+            stamps = self._heavy.pop(source) if proven else self._heavy.get(source)
+            if stamps is None:
+                stamps = self._light.pop(source)
+            table = self._sure if proven else self._heavy
         if at <= floor:
-            return 0 if stamps is None else self._keep(source, stamps, floor)
+            return 0 if stamps is None else self._keep(table, source, stamps, floor)
         if stamps is None:
             fresh = (at,) * weight
-            table = self._heavy if proven else self._light
+            table = self._sure if proven else self._light
             self._count(table.put(source, fresh[-self.most :]), floor)
             return weight
         in_order = at >= stamps[-1]
         stamps += (at,) * weight
-        return self._keep(source, stamps if in_order else tuple(sorted(stamps)), floor)
+        return self._keep(table, source, stamps if in_order else tuple(sorted(stamps)), floor)
 
     def forget(self, source: Source) -> None:
         """Drop a source's offences, because they have led to a ban."""
-        self._heavy.pop(source)
-        self._light.pop(source)
+        for table in self._tables():
+            table.pop(source)
 
     def take_off(self, source: Source, at: Instant, weight: int) -> None:
         """Take an offence of `weight` at the instant `at` off a source again, as far as it is still there."""
-        for table in (self._heavy, self._light):
+        for table in self._tables():
             stamps = table.get(source)
             if stamps is not None:
                 first = bisect_left(stamps, at)
@@ -86,19 +97,24 @@ class Window:
                 else:
                     table.pop(source)
 
-    def _keep(self, source: Source, stamps: tuple[int, ...], floor: int) -> int:
+    def _tables(self) -> tuple[Generations[Source, tuple[int, ...]], ...]:
+        return self._sure, self._heavy, self._light
+
+    def _keep(
+        self, table: Generations[Source, tuple[int, ...]], source: Source, stamps: tuple[int, ...], floor: int
+    ) -> int:
         if stamps[0] <= floor:
             stamps = stamps[bisect_right(stamps, floor) :]
         if not stamps:
-            self._heavy.pop(source)
+            table.pop(source)
             return 0
-        self._count(self._heavy.put(source, stamps[-self.most :]), floor)
+        self._count(table.put(source, stamps[-self.most :]), floor)
         return len(stamps)
 
     def _turn(self, now: Instant) -> None:
         # What was last touched before the turn before this one is at least a span old: nothing is lost, unless a
         # full table has turned by itself in between.
-        for table in (self._light, self._heavy):
+        for table in self._tables():
             for _ in range(2 if now >= self._turn_at + self.span else 1):
                 self._count(table.turn(), now - self.span)
         self._turn_at = now + self.span

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from guard.core.attempt import HELD_LIMIT, OPEN_LIMIT, PLAIN_ENOUGH, REPEAT, SESSIONS_LIMIT, Attempts
+from guard.core.attempt import HELD_LIMIT, NAMES_LIMIT, OPEN_LIMIT, PLAIN_ENOUGH, SESSIONS_LIMIT, Attempts
 from guard.core.engine import Engine
 from guard.core.event import Kind, Sensor, Service, Transport
 from guard.core.outcome import Outcome
-from guard.core.sender import SESSIONS_OF_ONE
+from guard.core.sender import REPEAT, SESSIONS_OF_ONE
 from guard.core.units import DAY, MINUTE, SECOND
 from tests.events import event, rule
 
@@ -126,6 +126,64 @@ def test_the_same_request_long_after_is_another_attempt():
     assert phone.ask() is Outcome.FOLDED
     phone.wait(1)
     assert phone.ask() is Outcome.HELD
+
+
+def test_a_repeat_without_end_is_no_retransmission():
+    phone = Phone(GUESSING)
+    outcomes = [phone.guess("the same") for _ in range(60)]
+    assert outcomes[:4] == [Outcome.COUNTED, *[Outcome.FOLDED] * 3], "a datagram that arrives four times"
+    assert outcomes.index(Outcome.BANNED) < 30
+
+
+def test_an_answer_of_which_nothing_is_told_is_never_a_repeat():
+    phone = Phone(GUESSING)
+    outcomes = [phone.guess("") for _ in range(21)]
+    assert outcomes[-1] is Outcome.BANNED
+
+
+def test_a_request_repeated_without_end_counts():
+    phone = Phone(rule(weights={ASKED: 1}, threshold=8, window=2 * MINUTE))
+    for _ in range(100):
+        phone.send(ASKED, account="999")
+        phone.send(CHALLENGED, account="<unknown>")
+    phone.wait(3 * SECOND)
+    assert phone.guard.take_changes()
+
+
+def test_challenges_to_nobody_in_one_session_are_not_all_the_twin_of_one_request():
+    phone = Phone(rule(weights={ASKED: 1}, threshold=8, window=2 * MINUTE))
+    phone.send(ASKED, account="999")
+    for _ in range(90):
+        phone.send(CHALLENGED, account="<unknown>")
+        phone.wait(1_300_000_000)
+    assert phone.guard.take_changes()
+
+
+def test_an_insider_s_successes_do_not_clear_a_scan():
+    phone = Phone(rule(weights={ASKED: 1}, threshold=4, distinct=True))
+    for number in range(200):
+        phone.ask(str(number), session=str(number))
+        phone.send(Kind.SUCCESSFUL_AUTH, session=str(number), account="777")
+        phone.wait(SECOND)
+    phone.wait(4 * SECOND)
+    assert phone.guard.tally.counts["attempts.exonerated"] == NAMES_LIMIT
+    assert phone.guard.take_changes()
+
+
+def test_sessions_of_65_kilobytes_are_not_kept():
+    attempts = Phone()
+    for number in range(200):
+        source = f"198.51.100.{number}"
+        long = f"{number}" + "x" * 60_000
+        attempts.guess(long, account="y" * 900, session=long, source=source)
+        attempts.send(ASKED, account="y" * 900, session=long, source=source)
+    senders = attempts.guard._judge._attempts._senders.items()
+    requests = [
+        held for _, sender in senders for session in sender.sessions.values() for held in session.requests.values()
+    ]
+    assert max(len(held.event.session) + len(held.event.account) for held in requests) <= 2 * 255
+    failing = attempts.guard._judge._failing._sites.items()
+    assert max(len(one.session) for _, accounts in failing for one in accounts.values()) <= 255
 
 
 # What a sender gains by choosing each field.
@@ -290,18 +348,25 @@ def test_ten_phones_that_are_known_by_their_auth_username_are_nobody_s_attempts(
 def test_nothing_is_held_once_successes_show_that_phones_are_known_at_once():
     phone = Phone(rule(weights={ASKED: 1}, threshold=2))
     for number in range(PLAIN_ENOUGH):
-        phone.send(Kind.SUCCESSFUL_AUTH, session=f"p{number}", source="192.0.2.9")
+        phone.send(Kind.SUCCESSFUL_AUTH, session=f"p{number}", source="192.0.2.9", account=str(number))
     assert [phone.ask(str(number), session=str(number)) for number in range(2)] == [Outcome.COUNTED, Outcome.BANNED]
 
 
-def test_one_phone_that_looked_unknown_first_brings_holding_back_for_a_day():
+def test_phones_that_register_again_and_again_show_nothing():
+    phone = Phone(rule(weights={ASKED: 1}, threshold=2))
+    for number in range(10 * PLAIN_ENOUGH):
+        phone.send(Kind.SUCCESSFUL_AUTH, session=f"p{number}", source="192.0.2.9")
+    assert phone.ask("1", session="1") is Outcome.HELD
+
+
+def test_one_phone_that_looked_unknown_first_brings_holding_back_for_a_month():
     phone = Phone(rule(weights={ASKED: 1}, threshold=9))
     for number in range(PLAIN_ENOUGH):
-        phone.send(Kind.SUCCESSFUL_AUTH, session=f"p{number}", source="192.0.2.9")
+        phone.send(Kind.SUCCESSFUL_AUTH, session=f"p{number}", source="192.0.2.9", account=str(number))
     phone.ask("did1", session="late", source="192.0.2.9")
     phone.send(Kind.SUCCESSFUL_AUTH, session="late", source="192.0.2.9")
     assert phone.ask("1", session="1") is Outcome.HELD
-    phone.wait(DAY)
+    phone.wait(30 * DAY)
     assert phone.ask("2", session="2") is Outcome.COUNTED
 
 

@@ -9,7 +9,7 @@ from guard.core.ban import Op
 from guard.core.engine import Engine
 from guard.core.event import Kind, Sensor, Service, Transport
 from guard.core.failing import PHONE_PACE
-from guard.core.limit import A_MINUTE, ACTIVE, UnprovenLimit
+from guard.core.limit import A_MINUTE, UnprovenLimit
 from guard.core.outcome import Outcome
 from guard.core.rule import Across, Evidence, Mode, Scope, Trusted
 from guard.core.units import DAY, HOUR, MINUTE, SECOND
@@ -223,6 +223,48 @@ def test_a_lone_phone_with_an_old_password_is_told_and_left_alone():
     assert pbx.about == [(About.BROKEN_PHONE, "110")]
 
 
+@pytest.mark.parametrize("own", ["777", "888"])
+def test_a_broken_phone_excuses_its_own_wrong_answers_and_nothing_else(own):
+    login = rule("ami", weights={Kind.INVALID_PASSWORD: 1}, threshold=3, window=10 * MINUTE, trusted=Trusted.BAN)
+    walls = rule("acl", weights={Kind.FAILED_ACL: 1}, threshold=6, window=10 * MINUTE)
+    flood = rule("flood", weights={Kind.CHALLENGE_SENT: 1}, threshold=60, window=MINUTE)
+    ami = {"kind": Kind.INVALID_PASSWORD, "service": Service.AMI, "transport": Transport.TCP}
+    acl = {"kind": Kind.FAILED_ACL, "acl": "not_match_endpoint_acl"}
+    for sends, most in (
+        (ami, 21),
+        (acl, 42),
+        (acl | {"transport": Transport.TCP}, 42),
+        ({"kind": Kind.CHALLENGE_SENT}, 420),
+    ):
+        pbx = Pbx(login, walls, flood, GUESSING)
+        pbx.register(STRANGER, "777", "888")
+        pbx.wait(2 * MINUTE)
+        for number in range(most):
+            if number % 10 == 0:
+                pbx.send(STRANGER, account=own)
+            pbx.send(STRANGER, **sends)
+        assert pbx.bans, sends
+
+
+def test_of_forty_phones_two_may_be_broken_at_once():
+    pbx = Pbx()
+    pbx.register(OFFICE, *map(str, range(100, 140)))
+    for number in range(200):
+        pbx.send(OFFICE, account=str(200 + number % 2))
+        pbx.wait(2 * SECOND)
+    assert not pbx.bans
+    assert sorted(pbx.about) == [(About.BROKEN_PHONE, "200"), (About.BROKEN_PHONE, "201")]
+
+
+def test_what_only_the_log_tells_is_no_broken_phone_and_is_not_taken_off():
+    pbx = Pbx(GUESSING)
+    pbx.register(STRANGER, "777")
+    for _ in range(40):
+        pbx.send(STRANGER, account="777", sensor=Sensor.MESSAGES, transport=Transport.UNNAMED)
+        pbx.register(STRANGER, "777")
+    assert [ban.scope for ban in pbx.bans] == [Scope.SLOW]
+
+
 def test_what_an_insider_can_guess_in_an_hour():
     """At one account, as a phone does: 96 a minute. At several he is slowed past ten times the threshold."""
     office = list(map(str, range(100, 110)))
@@ -265,7 +307,7 @@ def test_a_network_ban_looks_for_trusted_accounts_in_the_whole_network():
     crowd = rule(
         "crowd", threshold=10, window=5 * MINUTE, proven_only=True, prefix={4: 24, 6: 48}, trusted=Trusted.ALARM
     )
-    for neighbours, bans in (([], 1), (["192.0.2.200", "192.0.2.201"], 0)):
+    for neighbours, bans in (([], 1), (["192.0.2.200"], 0), (["192.0.2.200", "192.0.2.201"], 0)):
         pbx = Pbx(crowd)
         for number, neighbour in enumerate(neighbours):
             pbx.register(neighbour, str(number))
@@ -358,6 +400,40 @@ def test_a_forged_flood_is_held_by_the_limit_and_the_heaviest_are_banned_first()
     assert len(pbx.bans) <= A_MINUTE + 1
 
 
+def test_an_insider_is_slowed_however_many_are_forged():
+    pbx = Pbx()
+    pbx.register(OFFICE, *map(str, range(100, 110)))
+    for number in range(200):
+        pbx.send(f"203.0.113.{number}", 49, account=str(number))
+    for number in range(60):
+        pbx.send(OFFICE, account=str(200 + number % 3))
+    assert pbx.bans[-1].scope is Scope.SLOW
+
+
+def test_forged_failures_at_accounts_that_are_not_there_are_no_account_under_attack():
+    pbx = Pbx(rule(threshold=100))
+    for source in range(1, 41):
+        for session in ("a", "b"):
+            pbx.send(f"198.51.100.{source}", account="<unknown>", session=session)
+    assert not pbx.alarms
+
+
+def test_alarms_of_one_kind_are_a_hundred_a_day_at_the_most():
+    pbx = Pbx(rule(threshold=1_000))
+    for account in range(150):
+        for source in range(1, 12):
+            pbx.send(f"198.51.100.{source}", account=str(account))
+    assert len(pbx.alarms) == 100
+    assert pbx.guard.tally.counts["alarms.dropped"] == 50
+
+
+def test_unproven_evidence_never_widens_whatever_a_rule_says():
+    pbx = Pbx(rule(threshold=3, prefix={4: 24, 6: 48}))
+    for host in (1, 2, 3):
+        pbx.send(f"198.51.100.{host}")
+    assert [ban.source[1] for ban in pbx.bans] == [32]
+
+
 def test_proven_bans_know_no_limit():
     pbx = Pbx()
     for number in range(200):
@@ -365,32 +441,33 @@ def test_proven_bans_know_no_limit():
     assert len(pbx.bans) == 200
 
 
-def test_past_the_number_of_active_unproven_bans_only_ten_times_the_threshold_is_banned():
+def test_past_the_number_of_active_unproven_bans_only_ten_times_the_threshold_is_banned(monkeypatch):
+    monkeypatch.setattr("guard.core.limit.ACTIVE", 1)
     limit = UnprovenLimit()
-    assert limit.ask("a", 1.0, "a", ACTIVE - 1, T)
-    assert not limit.ask("b", 9.9, "b", ACTIVE, T)
-    assert limit.ask("c", 10, "c", ACTIVE, T)
-    assert limit.serve(ACTIVE, T + SECOND) is None
-    assert limit.serve(ACTIVE - 1, T + 2 * SECOND) == "b"
+    assert limit.ask("a", 1.0, 30 * SECOND, "a", T)
+    assert not limit.ask("b", 9.9, HOUR, "b", T)
+    assert limit.ask("c", 10, HOUR, "c", T), "and it takes nobody's place"
+    assert limit.serve(T + 29 * SECOND) is None
+    assert limit.serve(T + 30 * SECOND) == "b"
 
 
 def test_those_who_wait_are_bounded_and_the_lightest_go(monkeypatch):
     monkeypatch.setattr("guard.core.limit.WAITING_LIMIT", 100)
     limit = UnprovenLimit()
     for number in range(1_000):
-        limit.ask(number, 1 + number / 1_000, number, ACTIVE, T)
+        limit.ask(number, 1 + number / 1_000, HOUR, number, T)
         assert len(limit) <= 100
     assert limit.forgotten > 800
-    assert limit.serve(0, T + SECOND) == 999
-    limit.ask("light", 1.0, "light", ACTIVE, T)
-    assert limit.forgotten > 800
+    assert limit.serve(T + SECOND) == 999
 
 
 def test_who_has_not_been_heard_for_a_minute_waits_no_longer():
     limit = UnprovenLimit()
-    limit.ask("a", 2.0, "a", ACTIVE, T)
+    for number in range(A_MINUTE // 2):
+        limit.ask(number, 1.0, HOUR, number, T)
+    limit.ask("a", 2.0, HOUR, "a", T)
     assert limit.deadline == T + SECOND
-    assert limit.serve(0, T + MINUTE) is None
+    assert limit.serve(T + MINUTE) is None
     assert limit.deadline is None
 
 

@@ -89,10 +89,21 @@ def test_memory_in_all_is_bounded_by_offences_not_by_sources_alone():
     window = Window(10**9, 50, heavy_limit=5_000)
     for at in range(50):
         for value in range(500):
-            window.add(number(value), at, 1, at, proven=True)
+            window.add(number(value), at, 1, at, proven=False)
     held = sum(len(stamps) for _, stamps in window._heavy.items())
     assert held <= 5_000
     assert window.evicted > 0
+
+
+def test_nobody_proven_is_pushed_out_by_forged_senders_seen_twice():
+    window = Window(10**9, 5, light_limit=100, heavy_limit=1_000, sure_limit=1_000)
+    sure = number(2)
+    for at in (1, 2, 3):
+        window.add(sure, at, 1, at, proven=at == 3)
+    for value in range(1_000, 3_000):
+        for _ in range(2):
+            window.add(number(value), 4, 1, 4, proven=False)
+    assert window.add(sure, 5, 1, 5, proven=False) == 4
 
 
 def test_an_offence_can_be_taken_off_again():
