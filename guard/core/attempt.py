@@ -210,7 +210,7 @@ class Attempts:
             return [self._count(held) for held in session.open_requests()]
         request.hold(Instant((now + HOLD) // GRAIN * GRAIN))
         self._held.append(request)
-        opened = session.sender.open
+        opened = session.open
         return [self._count(held) for held in list(opened)] if len(opened) > limit else Outcome.HELD
 
     def _answer(self, event: SecurityEvent, session: Session, at: Instant, now: Instant) -> list[Attempt] | Outcome:

@@ -72,21 +72,24 @@ class Request:
     def hold(self, due: Instant) -> None:
         """Keep it open until `due`."""
         self.due = due
-        self.session.sender.open[self] = None
+        self.session.open[self] = None
 
     def close(self, state: State) -> None:
         """Settle it."""
         self.state = state
-        self.session.sender.open.pop(self, None)
+        self.session.open.pop(self, None)
 
 
 class Session:
-    """What one Call-ID of a sender has asked for and answered."""
+    """What one Call-ID of a sender has asked for and answered; `open` is the sender's.
 
-    __slots__ = ("_answers", "_heard", "_heard_at", "_numbers", "latest", "proven", "requests", "sender")
+    It does not know its sender: what is forgotten shall be gone at once, and not wait for a collection of cycles.
+    """
 
-    def __init__(self, sender: Sender) -> None:
-        self.sender = sender
+    __slots__ = ("_answers", "_heard", "_heard_at", "_numbers", "latest", "open", "proven", "requests")
+
+    def __init__(self, opened: dict[Request, None]) -> None:
+        self.open = opened
         self.requests: dict[str | None, Request] = {}  # by account; None: only a ChallengeSent has told of it
         self.latest: Request | None = None
         self.proven = False
@@ -169,5 +172,5 @@ class Sender:
         full = len(self.sessions) >= SESSIONS_OF_ONE
         if full:
             del self.sessions[next(iter(self.sessions))]
-        session = self.sessions[key] = Session(self)
+        session = self.sessions[key] = Session(self.open)
         return session, not full
