@@ -193,7 +193,7 @@ def _text(kind: alarm.Kind, source: Source, scope: Scope | None, trusted: int, a
         return f"the phone of account {printable(account or '')} keeps failing at {where}; give it its password"
     done = {None: "left alone", Scope.SLOW: "slowed", Scope.SIP: "shut out of SIP", Scope.ALL: "shut out"}[scope]
     one = f" at account {printable(account)}" if account else ""
-    return f"an attacker{one} at {where}, is {done}"
+    return f"too many failures{one} from {where}: {done}"
 
 
 _PHONES = GUESSES | {Kind.INVALID_ACCOUNT_ID}
