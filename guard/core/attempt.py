@@ -34,9 +34,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from guard.core.event import UNKNOWN_ACCOUNT, Kind, Sensor, Service
 from guard.core.generations import Generations
+from guard.core.identify import Identification
 from guard.core.outcome import Outcome
 from guard.core.sender import REPEAT, Request, Sender, Session, State
-from guard.core.units import DAY, SECOND, Duration, Instant
+from guard.core.units import SECOND, Duration, Instant
 
 if TYPE_CHECKING:
     from guard.core.address import Source
@@ -49,14 +50,6 @@ EXONERATE = Duration(5 * SECOND)
 """A success clears no attempt older than this."""
 OPEN_LIMIT = 12
 """Weak attempts of a site that may be open at once; its trusted accounts come on top while it has successes."""
-PLAIN_ENOUGH = 10
-"""Accounts that authenticated for the first time, none of them unknown first, that show that this Asterisk knows its
-phones at once: nothing is held. Later successes show nothing, a phone then sends what it was asked for before."""
-LATE_LASTS = Duration(30 * DAY)
-NAMES_LIMIT = 50
-"""Names under which one account may look unknown in a day; a gateway that calls under the caller's number has many."""
-CLEARED_LIMIT = 32_768
-
 SESSIONS_LIMIT = 32_768
 """Sessions remembered, of all senders: about 1 kB each."""
 HELD_LIMIT = 100_000
@@ -94,9 +87,7 @@ class Attempts:
         self._senders: Generations[Source, Sender] = Generations(SESSIONS_LIMIT, Sender.size)
         self._held: deque[Request] = deque()
         self._told: deque[tuple[Instant, Session, Kind, int]] = deque()
-        self._plain = 0
-        self._late_until = Instant(0)
-        self._cleared: Generations[tuple[Source, str], tuple[Instant, frozenset[str]]] = Generations(CLEARED_LIMIT)
+        self._identification = Identification()
 
     @property
     def open(self) -> int:
@@ -138,26 +129,16 @@ class Attempts:
         sender = self._senders.get(site)
         session = sender.sessions.get(event.session) if sender else None
         if session is None or session.latest is None or session.latest.kind is not Kind.INVALID_ACCOUNT_ID:
-            self._plain += first
+            if first:
+                self._identification.see_plain()
             return
-        if not self._may_clear((site, event.account), session.latest.event.account, now):
+        if not self._identification.see_late(site, event.account, session.latest.event.account, now):
             return
-        self._late_until = Instant(now + LATE_LASTS)
         for request in session.requests.values():
             if request.state is State.OPEN and now - request.at <= EXONERATE:
                 request.close(State.EXONERATED)
                 self.exonerated += 1
                 return
-
-    def _may_clear(self, key: tuple[Source, str], name: str, now: Instant) -> bool:
-        """Tell whether an account may have looked unknown under one more name: an insider's scan has many."""
-        since, names = self._cleared.touch(key) or (now, frozenset())
-        if now - since >= DAY:
-            since, names = now, frozenset()
-        if name not in names and len(names) >= NAMES_LIMIT:
-            return False
-        self._cleared.put(key, (since, names | {name}))
-        return True
 
     def take(
         self, event: SecurityEvent, site: Source, at: Instant, now: Instant, extra: int = 0
@@ -272,7 +253,7 @@ class Attempts:
     def _may_hold(self, event: SecurityEvent, session: Session, now: Instant) -> bool:
         if event.sensor is Sensor.MESSAGES or len(session.requests) > 1 or len(self._held) >= HELD_LIMIT:
             return False
-        return self._plain < PLAIN_ENOUGH or now < self._late_until
+        return self._identification.is_late(now)
 
     def _count(self, request: Request) -> Attempt:
         request.close(State.COUNTED)

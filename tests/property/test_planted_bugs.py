@@ -41,7 +41,7 @@ PLANTED = [
     ("a lifted ban keeps its strike", "core/ledger.py", "strikes.pop(source)\n        if", "if", "tests/unit/test_ledger.py"),
     ("strikes are never forgotten", "core/ledger.py", "if now - last_end >= forget:", "if False:", "tests/unit/test_ledger.py"),
     ("repeats have no end", "core/sender.py", "0 < times <= REPEATS", "0 < times", ATTEMPTS),
-    ("an insider clears a scan", "core/attempt.py", "len(names) >= NAMES_LIMIT", "False", ATTEMPTS),
+    ("an insider clears a scan", "core/identify.py", "len(names) >= NAMES_LIMIT", "False", ATTEMPTS),
     ("a broken phone excuses everything", "core/response.py", "_PHONES.issuperset(rule.weights)", "True", JUDGING),
     ("forged senders push out the proven", "core/window.py", "table = self._sure if proven else self._heavy", "table = self._heavy", "tests/unit/test_window.py"),
     ("texts are kept whole", "core/judge.py", "self._judge(trim(event), at, now)", "self._judge(event, at, now)", ATTEMPTS),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from guard.core.attempt import HELD_LIMIT, NAMES_LIMIT, OPEN_LIMIT, PLAIN_ENOUGH, SESSIONS_LIMIT, Attempts
+from guard.core.attempt import HELD_LIMIT, OPEN_LIMIT, SESSIONS_LIMIT, Attempts
 from guard.core.engine import Engine
 from guard.core.event import Kind, Sensor, Service, Transport
+from guard.core.identify import NAMES_LIMIT, PLAIN_ENOUGH
 from guard.core.outcome import Outcome
 from guard.core.sender import REPEAT, SESSIONS_OF_ONE
 from guard.core.units import DAY, MINUTE, SECOND
