@@ -91,12 +91,12 @@ def test_a_ban_lifted_by_hand_was_a_mistake_and_its_strike_is_taken_back():
     ledger = Ledger()
     ledger.add(ban(until=100, strike=1))
     ledger.lift(HOST)
-    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 50, 50) == 1
+    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 150, 150) == 1
     ledger.add(ban(until=100, strike=1))
     ledger.expire(100)
     ledger.add(ban(since=200, until=300, strike=2))
     assert ops(ledger.lift(HOST)) == [Op.REMOVE]
-    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 250, 250) == 2
+    assert ledger.strike(HOST, Evidence.PROVEN, 1_000, 350, 350) == 2
     assert ledger.lift(HOST) == []
 
 
