@@ -29,7 +29,7 @@ def test_a_guesser_is_banned_by_the_log(lab, transport):
 
 def test_svcrack_is_banned(lab):
     with lab.astguard(firewall=PORTS) as guard:
-        sipvicious(lab.attacker, "svcrack", "-u", "301", "-r", "1000-9999", "-n", port=5070, seconds=4)
+        sipvicious(lab.attacker, "svcrack", "-u", "301", "-r", "1000-9999", port=5070, seconds=4)
         assert_banned(guard, lab.attacker, by="chan-sip", service=5070)
 
 
