@@ -87,12 +87,12 @@ def read(file):
     data, at = file.read_bytes(), 0
     while at + 16 <= len(data):
         length, kind = struct.unpack_from("=IH", data, at)
+        if length < 16 or at + length > len(data):
+            break
         if kind == _ULOG << 8 | _PACKET:
             yield _packet(data[at + 16 : at + length])
         elif kind == _HEARD:
             yield from _elements(data[at + 16 : at + length])
-        if length < 16:
-            break
         at += (length + 3) & ~3
 
 
@@ -154,15 +154,15 @@ def listen(path, snaplen):
         while True:
             for ready in select.select([monitor, line], [], [])[0]:
                 heard = ready.recv(1 << 20)
-                file.write(heard if ready is line else _with_time(heard))
+                file.write(heard if ready is line else with_time(heard, time.time()))
 
 
-def _with_time(heard):
+def with_time(heard, now):
     """Wrap each message in one of our own that holds the time too."""
-    now, wrapped = struct.pack("=d", time.time()), b""
+    wrapped, stamp = b"", struct.pack("=d", now)
     while len(heard) >= 16:
         length = (struct.unpack_from("=I", heard)[0] + 3) & ~3
-        wrapped += struct.pack("=IHHII", 24 + length, _HEARD, 0, 0, 0) + now + heard[:length]
+        wrapped += struct.pack("=IHHII", 24 + length, _HEARD, 0, 0, 0) + stamp + heard[:length]
         heard = heard[max(length, 16) :]
     return wrapped
 

@@ -225,6 +225,8 @@ tlsbindaddr=[::]:5071
 tlscertfile=/lab/keys/localhost.pem
 tlsdontverifyserver=yes
 transport=udp,tcp,tls
+; PJSIP has the WebSocket
+websocket_enabled=no
 
 [phone](!)
 type=friend

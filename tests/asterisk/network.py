@@ -26,6 +26,11 @@ class Host:
         """Give the same host by another address of its own."""
         return Host(self._place, address)
 
+    def speak_from_here(self) -> None:
+        """Let programs that do not choose an address have this one."""
+        way = "ip route change $(ip route show default) src $1"
+        self.run("sh", "-c", way, "sh", self.address, check=True)
+
     def command(self, *words: str | Path) -> list[str | Path]:
         """Give the command that runs `words` on this host; it ends when this test run does, however that ends."""
         return ["ip", "netns", "exec", self._name, "setpriv", "--pdeathsig", "TERM", *words]

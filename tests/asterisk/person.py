@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from tests.asterisk.sip import Caller
+from tests.asterisk.sip import PATIENCE, SHORT_PATIENCE, Caller
 
 if TYPE_CHECKING:
     from tests.asterisk.network import Host
@@ -36,12 +36,14 @@ class Person:
         """Tell what is banned when this person is."""
         return str(ip_network(f"{self.six}/64", strict=False)) if transport.endswith("6") else f"{self.address}/32"
 
-    def line(self, transport: str = "udp", port: int = 0, service: int | None = None) -> Caller:
+    def line(
+        self, transport: str = "udp", port: int = 0, service: int | None = None, patience: float = PATIENCE
+    ) -> Caller:
         """Open a line to the PBX, kept open; `service` is a port that is not the transport's usual one."""
         if transport.endswith("6"):
             there = self.pbx.at("2001:db8:a::10")
-            return Caller(self.host.at(self.six), there, transport[:-1], port, service=service)
-        return Caller(self.host, self.pbx, transport, port, service=service)
+            return Caller(self.host.at(self.six), there, transport[:-1], port, service=service, patience=patience)
+        return Caller(self.host, self.pbx, transport, port, service=service, patience=patience)
 
     def register(
         self, account: str = "100", password: str = "", transport: str = "udp", service: int | None = None
@@ -56,9 +58,9 @@ class Person:
             return line.guess(account, times)
 
     def gets_through(self, transport: str = "udp", service: int | None = None) -> bool:
-        """Tell whether the PBX answers at all."""
+        """Tell whether the PBX answers at all, and at once."""
         try:
-            with self.line(transport, service=service) as line:
+            with self.line(transport, service=service, patience=SHORT_PATIENCE) as line:
                 return line.ask("OPTIONS", "100", to="600") is not None
         except OSError:  # not even a connection
             return False
