@@ -46,7 +46,6 @@ PLANTED = [
     ("forged senders push out the proven", "core/window.py", "table = self._sure if proven else self._heavy", "table = self._heavy", "tests/unit/test_window.py"),
     ("texts are kept whole", "core/judge.py", "self._judge(trim(event), at, now)", "self._judge(event, at, now)", ATTEMPTS),
     ("a retransmission is a guess", "core/attempt.py", "if event.sensor is not Sensor.MESSAGES and session.answered_before(event):", "if False:", ATTEMPTS),
-    ("a success clears every attempt of its session", "core/attempt.py", "self.exonerated += 1\n                return", "self.exonerated += 1", ATTEMPTS),
     ("a success clears attempts of other sessions", "core/attempt.py", "sender.sessions.get(event.session) if sender else None", "next(iter(sender.sessions.values()), None) if sender else None", ATTEMPTS),
     ("holding delays a scan", "core/attempt.py", "if len(opened) > limit else Outcome.HELD", "if len(opened) > 999 else Outcome.HELD", ATTEMPTS),
     ("held attempts are forgotten", "core/attempt.py", "out.append(self._count(request))\n        return out\n\n    def succeed", "pass\n        return out\n\n    def succeed", LAWS + " " + ATTEMPTS),

@@ -242,7 +242,7 @@ def test_a_broken_phone_excuses_its_own_wrong_answers_and_nothing_else(own):
         for number in range(most):
             if number % 10 == 0:
                 pbx.send(STRANGER, account=own)
-            pbx.send(STRANGER, **sends)
+            pbx.send(STRANGER, account=own, **sends)
         assert pbx.bans, sends
 
 
