@@ -10,7 +10,7 @@ from guard.core import alarm
 from guard.core.address import show_short, site
 from guard.core.alarm import Alarm
 from guard.core.ban import Ban, Change, Op
-from guard.core.event import Kind, Sensor
+from guard.core.event import Kind, Sensor, Service
 from guard.core.limit import A_MINUTE, UnprovenLimit
 from guard.core.outcome import Outcome
 from guard.core.radius import answer
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from guard.core.address import Source
     from guard.core.alarm import Alarms
     from guard.core.attempt import Attempt
+    from guard.core.event import SecurityEvent
     from guard.core.failing import Failing
     from guard.core.hosts import Hosts
     from guard.core.ledger import Ledger
@@ -119,10 +120,8 @@ class Responder:
         evidence = Evidence.PROVEN if weighed.proven >= needed else Evidence.UNPROVEN
         trusted = self.trust.behind(source, home, now)
         failing = self.failing.accounts(home, now, rule.window) if trusted and source == home else {}
-        excused = _PHONES.issuperset(rule.weights) and attempt.event.sensor is not Sensor.MESSAGES
-        scope, kind, account = answer(
-            rule, evidence, trusted, failing, attempt.account if excused else None, network=network
-        )
+        phone = attempt.account if _may_be_a_phone(rule, attempt.event) else None
+        scope, kind, account = answer(rule, evidence, trusted, failing, phone, network=network)
         if kind is alarm.Kind.BROKEN_PHONE or (kind is not None and not early):
             text = _text(kind, source, scope, len(trusted), account)
             self.alarms.add(Alarm(kind=kind, at=now, source=source, account=account, rule=rule.name, text=text))
@@ -196,5 +195,12 @@ def _text(kind: alarm.Kind, source: Source, scope: Scope | None, trusted: int, a
     return f"too many failures{one} from {where}: {done}"
 
 
+def _may_be_a_phone(rule: Rule, event: SecurityEvent) -> bool:
+    """Tell whether a phone with an old password, or a retired one, does what the rule counts.
+
+    No phone fails at the manager interface, and a line of the log names whomever From names.
+    """
+    return _PHONES.issuperset(rule.weights) and event.service is not Service.AMI and event.sensor is not Sensor.MESSAGES
+
+
 _PHONES = GUESSES | {Kind.INVALID_ACCOUNT_ID}
-"""What a phone with an old password, or a retired one, raises."""

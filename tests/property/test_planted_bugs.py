@@ -42,7 +42,7 @@ PLANTED = [
     ("strikes are never forgotten", "core/ledger.py", "if now - last_end >= forget:", "if False:", "tests/unit/test_ledger.py"),
     ("repeats have no end", "core/sender.py", "0 < times <= REPEATS", "0 < times", ATTEMPTS),
     ("an insider clears a scan", "core/identify.py", "len(names) >= NAMES_LIMIT", "False", ATTEMPTS),
-    ("a broken phone excuses everything", "core/response.py", "_PHONES.issuperset(rule.weights)", "True", JUDGING),
+    ("a broken phone excuses everything", "core/response.py", "_PHONES.issuperset(rule.weights) and event.service is not Service.AMI", "True", JUDGING),
     ("forged senders push out the proven", "core/window.py", "table = self._sure if proven else self._heavy", "table = self._heavy", "tests/unit/test_window.py"),
     ("texts are kept whole", "core/judge.py", "self._judge(trim(event), at, now)", "self._judge(event, at, now)", ATTEMPTS),
     ("a retransmission is a guess", "core/attempt.py", "if event.sensor is not Sensor.MESSAGES and session.answered_before(event):", "if False:", ATTEMPTS),
