@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -31,6 +33,8 @@ class Group:
     libraries: tuple[str, ...] = ("newest", "floor")
     needs_root: bool = False
     minutes: int = 5
+    asterisks: tuple[str, ...] = ("",)  # the versions it runs against, side by side
+    short_with_floor: tuple[str, ...] = ("",)  # the files that the short form runs with the oldest libraries
 
 
 GROUPS = (
@@ -41,7 +45,13 @@ GROUPS = (
     Group("replay"),
     Group("daemon"),
     Group("kernel", needs_root=True, minutes=10),
-    Group("asterisk", needs_root=True, minutes=20),
+    Group(
+        "asterisk",
+        needs_root=True,
+        minutes=20,
+        asterisks=("22", "16"),
+        short_with_floor=("test_lab.py", "test_stories.py"),
+    ),
 )
 
 
@@ -51,11 +61,17 @@ class Row:
 
     group: Group
     libraries: str
+    asterisk: str = ""
     count: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)  # of what was skipped
     note: str = ""  # instead of counts, or why they are not the whole truth
     wanted_but_not_run: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name the group, and the version of Asterisk it ran against."""
+        return f"{self.group.name} {self.asterisk}".strip()
 
     @property
     def failed(self) -> bool:
@@ -86,28 +102,35 @@ def main() -> int:
     if wanted.full:
         os.environ["ASTGUARD_FULL"] = "1"
 
-    rows = [Row(group, "newest") for group in GROUPS]
-    rows += [Row(group, "floor") for group in GROUPS if "floor" in group.libraries]
-    for row in rows:
-        if wanted.group and row.group.name not in wanted.group:
-            row.note = "not asked for"
-        elif row.group.needs_root and os.geteuid() != 0:
-            row.cannot_run("needs root")
-        else:
-            run(row, full=wanted.full)
+    rows = []
+    for libraries in ("newest", "floor"):
+        for group in GROUPS:
+            if libraries not in group.libraries:
+                continue
+            made = [Row(group, libraries, version) for version in group.asterisks]
+            rows += made
+            if wanted.group and group.name not in wanted.group:
+                for row in made:
+                    row.note = "not asked for"
+            elif group.needs_root and os.geteuid() != 0:
+                for row in made:
+                    row.cannot_run("needs root")
+            else:
+                with ThreadPoolExecutor() as side_by_side:
+                    list(side_by_side.map(lambda row: run(row, full=wanted.full), made))
     return show(rows, full=wanted.full)
 
 
 def run(row: Row, *, full: bool) -> None:
     """Run one group and note its time."""
-    print(f"\n== {row.group.name}, {row.libraries} libraries", flush=True)
+    print(f"\n== {row.name}, {row.libraries} libraries", flush=True)
     started = time.monotonic()
     if row.group.name == "static":
         run_static(row)
     else:
         run_pytest(row, full=full)
     row.seconds = time.monotonic() - started
-    print(f"== {row.group.name}: {row.seconds:.1f} s", flush=True)
+    print(f"== {row.name}: {row.seconds:.1f} s", flush=True)
 
 
 def run_static(row: Row) -> None:
@@ -131,8 +154,12 @@ def run_pytest(row: Row, *, full: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="astguard-") as scratch:
         report = Path(scratch) / "report.xml"
         options = ["-q", "--no-header", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=240"]
-        command = [python, "-m", "pytest", folder, *options, f"--junitxml={report}"]
-        code = call(command, limit=row.group.minutes * 60 * (6 if full else 1))
+        files = [folder / name for name in row.group.short_with_floor] if row.libraries == "floor" else [folder]
+        command = [python, "-m", "pytest", *([folder] if full else files), *options, f"--junitxml={report}"]
+        said = Path(scratch) / "said" if row.asterisk else None
+        code = call(command, said, row.asterisk, limit=row.group.minutes * 60 * (6 if full else 1))
+        if said:
+            print(said.read_text(errors="replace"), flush=True)
         if report.exists():
             read(report, row)
         if code is None:
@@ -143,9 +170,16 @@ def run_pytest(row: Row, *, full: bool) -> None:
             row.fail(f"pytest ended with exit code {code}")
 
 
-def call(command: list[str | Path], limit: float) -> int | None:
-    """Run a command; one that hangs is interrupted, so that it can tidy up, and None is told."""
-    with subprocess.Popen(command, cwd=TREE) as process:
+def call(command: list[str | Path], said: Path | None, asterisk: str, limit: float) -> int | None:
+    """Run a command; one that hangs is interrupted, so that it can tidy up, and None is told.
+
+    What those say who run side by side is kept in a file each.
+    """
+    environment = {**os.environ, **({"ASTGUARD_ASTERISK": asterisk} if asterisk else {})}
+    with (
+        said.open("wb") if said else contextlib.nullcontext() as output,
+        subprocess.Popen(command, cwd=TREE, env=environment, stdout=output, stderr=output) as process,
+    ):
         try:
             return process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -172,15 +206,15 @@ def read(report: Path, row: Row) -> None:
 
 def show(rows: list[Row], *, full: bool) -> int:
     """Print the table, what did not run and why, and the sum as the last line."""
-    print(f"\n{'group':<10} {'libraries':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
+    print(f"\n{'group':<11} {'libraries':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
     for row in rows:
         numbers = [row.count[what] for what in ("passed", "failed", "skipped")]
         line = "{:>7} {:>7} {:>8}".format(*numbers) if any(numbers) else f"{'-':>7} {'-':>7} {'-':>8}"
-        print(f"{row.group.name:<10} {row.libraries:<10} {line} {row.seconds:>8.1f}  {row.note}".rstrip())
+        print(f"{row.name:<11} {row.libraries:<10} {line} {row.seconds:>8.1f}  {row.note}".rstrip())
     print("\nDid not run:", *sorted(left_out(rows, full=full)) or ["nothing is left out"], sep="\n  ", end="\n\n")
     if any(row.note == "needs root" for row in rows):
         print("Some groups make network namespaces, and only root may: run script/test as root.")
-    failed = [f"{row.group.name} ({row.libraries})" for row in rows if row.failed]
+    failed = [f"{row.name} ({row.libraries})" for row in rows if row.failed]
     print(f"Failed: {', '.join(failed)}" if failed else "Nothing failed.")
     total = sum((row.count for row in rows), Counter())
     print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
@@ -192,10 +226,10 @@ def left_out(rows: list[Row], *, full: bool) -> set[str]:
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if not row.count.total():
-            reasons.setdefault(row.note, []).append(f"{row.group.name} ({row.libraries})")
+            reasons.setdefault(row.note, []).append(f"{row.name} ({row.libraries})")
     said = {f"{reason}: {', '.join(names)}" for reason, names in reasons.items()}
     for row in rows:
-        where = f"{row.group.name} ({row.libraries})"
+        where = f"{row.name} ({row.libraries})"
         said |= {f"skipped in {where}, {n} test{'s' * (n > 1)}: {why}" for why, n in row.reasons.items()}
     return said if full else said | {"the long forms: script/test --full"}
 

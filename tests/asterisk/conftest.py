@@ -10,6 +10,7 @@ import os
 
 import pytest
 
+from tests.asterisk.coverage import Witness
 from tests.asterisk.image import SUITES, asterisk_root, asterisk_version
 from tests.asterisk.lab import laboratory
 from tests.conftest import FULL
@@ -34,7 +35,7 @@ def pytest_collection_modifyitems(config, items):
 
 def _wanted(item) -> bool:
     """Tell whether a test runs against the version it was made for."""
-    version = getattr(item, "callspec", None) and item.callspec.params.get("lab")
+    version = getattr(item, "callspec", None) and item.callspec.params.get("labs")
     if version is None:
         return True
     only = item.get_closest_marker("only")
@@ -43,12 +44,28 @@ def _wanted(item) -> bool:
 
 
 @pytest.fixture(scope="session", params=SUITES)
-def lab(tmp_path_factory, request):
-    """Give the lab; where none can be made that is a failure, without root a skip, each with its reason."""
+def labs(tmp_path_factory, request):
+    """Give the lab and its witness; where none can be made that is a failure, without root a skip, each with its reason."""
     reason = reason_not_to_run("nft", "setpriv", "debootstrap")
     if reason:
         pytest.skip(reason)
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(asterisk_version(asterisk_root(request.param)), flush=True)
-    with laboratory(tmp_path_factory.mktemp("lab"), request.param) as lab:
-        yield lab
+    version, folder = request.param, tmp_path_factory.mktemp("lab")
+    say = request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled
+    with say():
+        print(asterisk_version(asterisk_root(version)), flush=True)
+    with laboratory(folder, version) as lab, Witness(lab.pbx, folder / "witness.ami") as witness:
+        yield lab, witness
+        with say():
+            print(f"\n{witness.report(version)}", flush=True)
+
+
+@pytest.fixture
+def lab(labs):
+    """Give the lab."""
+    return labs[0]
+
+
+@pytest.fixture
+def witness(labs):
+    """Give the one who hears all that Asterisk says."""
+    return labs[1]
