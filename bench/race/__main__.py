@@ -47,7 +47,7 @@ def main():
     for heading, table in figures(report, markdown=False):
         print(f"\n{heading}\n\n{table}")
     if options.json:
-        options.json.write_text(json.dumps(race, indent=1) + "\n")
+        options.json.write_text(_one_run_a_line(race))
     if options.write:
         write_page(options.write, report, described(race))
         drawn = options.write.parent / PICTURE
@@ -85,6 +85,19 @@ def described(race):
         f"{race['versions']['asterisk']}{', ' + named if named else ''}; {race['machine']}; {race['at']}, "
         f"rounds: {race['repeats']}, load of the machine in the quarter of an hour before the end: {race['busy']}."
     )
+
+
+def _one_run_a_line(race):
+    """Write it as JSON that a person can compare line by line."""
+    runs = ",\n".join(json.dumps(_rounded(run)) for run in race["runs"])
+    head = json.dumps({key: value for key, value in race.items() if key != "runs"}, indent=1)
+    return f'{head.removesuffix("}").rstrip()},\n "runs": [\n{runs}\n]}}\n'
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _machine():
