@@ -61,11 +61,18 @@ class Guard:
         """Start the daemon; it is up when it has seen its own login come back."""
         command = [*self._environment, sys.executable, "-m", "guard", "run", "--config", self._config]
         inside = self._host.command("sh", "-c", SEES_LOGS, "sh", self._asterisk / "log", *command)
+        sign = "link to Asterisk at" if wait else "astguard is up"
         with self._log.open("a") as log:
+            before = self.log().count(sign)
             process = subprocess.Popen(inside, cwd=TREE, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._process = process
-        ready = self.is_up if wait else self.is_there
-        eventually(ready, START_LIMIT, unless=lambda: process.poll() is not None, about=self.log)
+
+        def has_ended() -> bool:
+            return process.poll() is not None
+
+        # Its log is read first: each question on the command line costs a third of a second.
+        eventually(lambda: self.log().count(sign) > before, START_LIMIT, has_ended, self.log)
+        eventually(self.is_up if wait else self.is_there, START_LIMIT, has_ended, self.log)
 
     def stop(self) -> None:
         """Stop the daemon as systemd does."""

@@ -132,8 +132,9 @@ def assert_banned(
 ) -> dict:
     """The person is on the list and in the kernel, and nothing comes through any more; give the ban."""
     source = person.source(transport)
-    eventually(lambda: source in guard.bans(), 5, about=guard.log)
-    ban = guard.bans()[source]
+    bans: dict[str, dict] = {}
+    eventually(lambda: bans.update(guard.bans()) or source in bans, 5, about=guard.log)
+    ban = bans[source]
     assert by in ban["rule"], f"banned by {ban['rule']}, not by {by}"
     assert source.partition("/")[0] in guard.kernel()
     assert not person.gets_through(transport, service), f"{source} still gets through {transport}:\n{guard.log()}"

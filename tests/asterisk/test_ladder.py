@@ -7,8 +7,6 @@ import pytest
 from tests.asterisk.guard import eventually
 from tests.asterisk.lab import assert_banned, assert_free
 
-pytestmark = pytest.mark.both
-
 GUESSES = 2000
 RULE = """\
 about: The stock rule with bans that a test can wait for.
