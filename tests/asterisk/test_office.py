@@ -97,12 +97,3 @@ def test_stale_nonces_after_a_restart_are_no_offence(lab):
             assert phone.answer(sessions[account], account, f"right-{account}") == 401
             assert phone.answer(sessions[account], account, f"right-{account}") == 200
         assert guard.bans() == {}
-
-
-def test_the_trunk_calls_and_is_not_bothered(lab):
-    """A provider known by its address never authenticates, and is on the allowlist."""
-    with lab.astguard(lab.trunk.address) as guard, lab.trunk.line() as trunk:
-        for _ in range(3):
-            assert trunk.call("provider", "", "700") == 200
-        assert trunk.call("provider", "", "999") == 404
-        assert_free(guard, lab.trunk)
