@@ -214,7 +214,10 @@ class Judge:
 def _cause(ban: Ban, *, closed: bool) -> str:
     if ban.scope is Scope.SIP and not closed:
         return "that port is not among those that are closed, add it to firewall.sip_ports"
-    return "a proxy or NAT in front of Asterisk hides who sends, or Asterisk has a network namespace of its own"
+    return (
+        "the ban was taken out of the kernel, a proxy in front of Asterisk hides who sends, or Asterisk has a network "
+        "namespace of its own"
+    )
 
 
 _FAILS = GUESSES | {Kind.INVALID_ACCOUNT_ID}
