@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING
 
 from guard.core.event import FAILURES, Service
-from guard.core.units import MINUTE, Wall
+from guard.core.units import MINUTE, SECOND, Duration, Wall
 from guard.sensors.logfiles import MessagesFile, SecurityFile
 from guard.wire.messagevalues import SESSION_LIMIT, read_session
 
@@ -30,6 +31,10 @@ log = logging.getLogger("astguard.logs")
 
 POLL = 0.2
 """Seconds between two looks at the files."""
+HEAD_START = Duration(SECOND // 10)
+"""What AMI has of the log while the link is up. What both tell of then is paired with AMI's event, which knows the
+transport: read first, the line would be an unproven offence."""
+WAITING_LIMIT = 64
 HEARD_LIMIT = 1_024
 """Failures over AMI remembered, for lines to learn their zone from."""
 
@@ -63,6 +68,7 @@ class LogSensor:
         self._mono_ns = mono_ns
         self._wall_ns = wall_ns
         self._told: dict[LogTail, str] = {}
+        self._waiting: deque[tuple[int, list[SecurityEvent]]] = deque()
         self._heard: dict[tuple[bytes, str], Wall] = {}
         self._last = Wall(0)
         self._next_fault_told = 0
@@ -95,6 +101,7 @@ class LogSensor:
             except Exception as error:  # noqa: BLE001 - one bad chunk may not cost the ones behind it
                 self._tell_fault(error)
             self._report(file.tail)
+        self._hand_on()
         return more
 
     def heard(self, events: Iterable[SecurityEvent]) -> None:
@@ -118,12 +125,21 @@ class LogSensor:
         if news.muted:
             self._on_muted(news.muted)
         if news.events:
-            try:
-                self._on_events(news.events)
-            except Exception as error:  # noqa: BLE001 - as above, and these are known by number
-                self._tally.add("events.lost", len(news.events))
-                self._tell_fault(error)
+            self._waiting.append((self._mono_ns() + HEAD_START, news.events))
         return news.more
+
+    def _hand_on(self) -> None:
+        """Hand on what AMI has had its start of."""
+        while self._waiting:
+            due, events = self._waiting[0]
+            if self._is_up() and self._mono_ns() < due and len(self._waiting) <= WAITING_LIMIT:
+                return
+            self._waiting.popleft()
+            try:
+                self._on_events(events)
+            except Exception as error:  # noqa: BLE001 - as above, and these are known by number
+                self._tally.add("events.lost", len(events))
+                self._tell_fault(error)
 
     def _teach(self, clock: LogClock, events: list[SecurityEvent]) -> None:
         for event in events if clock.local else ():

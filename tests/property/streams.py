@@ -79,6 +79,7 @@ step = st.one_of(
     burst([RIGHT], TRANSPORTS, [1], SESSIONS, ACCOUNTS[:2]),
     st.tuples(st.just("phone"), st.sampled_from(HOSTS), st.sampled_from([0, 1, 5])),
     st.tuples(st.just("scan"), st.sampled_from(HOSTS), st.sampled_from([2, 4])),
+    st.tuples(st.just("go_on"), st.sampled_from(HOSTS)),
     st.tuples(st.just("pause"), st.sampled_from(PAUSES)),
     st.tuples(st.just("ban"), st.sampled_from([*HOSTS, *NETWORKS]), st.sampled_from([MINUTE, HOUR])),
     st.tuples(st.just("unban"), st.sampled_from([*HOSTS, *NETWORKS])),
@@ -139,6 +140,13 @@ class World:
         for number in range(wrong):
             self._feed(event(source, at=self.now, session=session, response=str(number)))
         self._feed(event(source, Kind.SUCCESSFUL_AUTH, at=self.now, session=session, password=True))
+
+    def _go_on(self, source):
+        """A guesser whom no ban stops."""
+        for _ in range(2):
+            for _ in range(5):
+                self._feed(event(source, transport=Transport.TCP, at=self.now))
+            self._pause(SECOND)
 
     def _scan(self, source, count):
         """Weak attempts that nothing clears: they count when their three seconds are over."""

@@ -12,7 +12,7 @@ from guard.core.event import Sensor
 from guard.core.tally import Tally
 from guard.core.units import MILLISECOND, SECOND, Wall
 from guard.sensors.logfiles import CHUNK
-from guard.sensors.logs import HEARD_LIMIT, LogSensor
+from guard.sensors.logs import HEAD_START, HEARD_LIMIT, LogSensor
 from tests.blocks import headers, log, row_of
 from tests.events import event
 
@@ -59,6 +59,8 @@ class Story:
         self.now += seconds * SECOND
         while self.sensor.poll():
             pass
+        self.now += HEAD_START
+        self.sensor.poll()
         got, self.events = self.events, []
         return [one.account if one.sensor is Sensor.SECURITY else one.session for one in got]
 
@@ -80,6 +82,15 @@ def test_messages_is_read_whether_the_link_is_up_or_not(story):
     for story.up in (True, False):
         story.write(story.messages, GUESS.format(hour=13, call=f"up-{story.up}"))
         assert story.poll() == [f"up-{story.up}"]
+
+
+def test_ami_has_a_start_while_the_link_is_up(story):
+    """Else a line would be an unproven offence, although AMI knows that the guess came over a connection."""
+    for story.up, early in ((True, []), (False, ["guess"])):
+        story.write(story.messages, GUESS.format(hour=13, call="guess"))
+        story.sensor.poll()
+        assert [one.session for one in story.events] == early
+        assert story.poll() == ["guess"]
 
 
 def test_a_line_in_two_writes_is_one(story):
@@ -156,6 +167,7 @@ def test_a_gap_in_which_the_log_was_rotated_is_read_in_the_new_file(story):
 def test_a_flood_is_read_in_pieces(story):
     line = GUESS.format(hour=13, call="x" * 200)
     count = 3 * CHUNK // len(line)
+    story.up = False
     story.write(story.messages, line * count)
     assert story.sensor.poll()
     assert 0 < len(story.events) < count
@@ -170,6 +182,9 @@ def test_the_zone_is_learnt_from_ami(tmp_path):
         story.sensor.heard([event(at=START + 500 * MILLISECOND, session=f"call-{number}")])
         story.write(story.messages, GUESS.format(hour=16, call=f"call-{number}"))
         story.sensor.poll()
+        story.now += HEAD_START
+        story.sensor.poll()
+        story.now -= HEAD_START
     assert [one.at - START for one in story.events[3:]] == [999 * MILLISECOND] * 2
 
 
