@@ -82,11 +82,12 @@ class Stream(Datagrams):
         self.line.sendall(message)
 
     def receive(self, seconds: float) -> bytes:
-        """Read one message, less its body."""
+        """Read one message, less its body; the blank lines between them only keep the connection alive (RFC 5626)."""
         self.line.settimeout(seconds)
-        while b"\r\n\r\n" not in self._unread:
+        while b"\r\n\r\n" not in (unread := self._unread.lstrip(b"\r\n")):
             if not self._more():
                 return b""
+        self._unread = unread
         head, _, rest = self._unread.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
         self._unread = rest[int(length[1]) if length else 0 :]
@@ -133,7 +134,7 @@ class WebSocket(Stream):
                 self._frame(0xA, data)
             elif kind == 0x8:
                 return b""
-            else:
+            elif data.strip():
                 return data.partition(b"\r\n\r\n")[0]
 
     def _take(self, count: int) -> bytes:
