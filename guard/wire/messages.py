@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from guard.wire.loglines import MESSAGE_LIMIT, LineCutter, is_banner, read_head
+from guard.wire.loglines import MESSAGE_LIMIT, is_banner, read_head
+from guard.wire.logreader import LogReader
 from guard.wire.messagegrammar import MUTED, TABLE
 
 if TYPE_CHECKING:
@@ -31,36 +32,18 @@ THREADS_LIMIT = 1_024
 """Threads remembered; Asterisk uses some dozens for what it logs here."""
 
 
-class MessagesReader:
+class MessagesReader(LogReader):
     """Cuts a log into lines, in whatever pieces it arrives, and believes the clean ones.
 
     `muted` counts security events that Asterisk itself lost, `tampered` lines not believed; `samples` shows some.
     """
 
     def __init__(self, clock: LogClock) -> None:
-        self.tampered = 0
+        super().__init__()
         self.muted = 0
         self.samples: deque[str] = deque(maxlen=SAMPLES)
         self._clock = clock
-        self._cutter = LineCutter()
-        self._torn = False  # what was read last broke off
-        self._doubt = 0  # bytes that may still be of one message that broke
         self._threads: set[bytes] = set()
-
-    def feed(self, data: bytes) -> list[SecurityEvent]:
-        """Return the events of the lines that are now complete."""
-        return self._read_all(self._cutter.cut(data))
-
-    def finish(self) -> list[SecurityEvent]:
-        """Return the event of a last line without a line end."""
-        return self._read_all(self._cutter.finish())
-
-    def interrupt(self) -> None:
-        """Forget a line that goes on in a file that is gone."""
-        self._torn = bool(self._cutter.finish()) or self._torn
-
-    def _read_all(self, lines: list[bytes]) -> list[SecurityEvent]:
-        return [event for line in lines if (event := self._read(line)) is not None]
 
     def _read(self, line: bytes) -> SecurityEvent | None:
         if self._doubt:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from guard.core.event import Sensor
 from guard.wire.grammar import Dialect, Grammar
-from guard.wire.loglines import MESSAGE_LIMIT, LineCutter, is_banner, read_head
+from guard.wire.loglines import MESSAGE_LIMIT, is_banner, read_head
+from guard.wire.logreader import LogReader
 
 if TYPE_CHECKING:
     from guard.core.event import SecurityEvent
@@ -23,7 +24,7 @@ _GRAMMAR = Grammar(Dialect('SecurityEvent="', '"', '"', r',{name}="{value}"', r'
 _OWN = (b"SECURITY", b"res_security_log.c")
 
 
-class SecurityLogReader:
+class SecurityLogReader(LogReader):
     """Cuts a log into lines, in whatever pieces it arrives, and believes the clean ones.
 
     `tampered` counts lines that broke and their neighbours, `foreign` lines of other levels, `doubted` the whole
@@ -31,27 +32,9 @@ class SecurityLogReader:
     """
 
     def __init__(self) -> None:
-        self.tampered = 0
+        super().__init__()
         self.foreign = 0
         self.doubted = 0
-        self._cutter = LineCutter()
-        self._torn = False
-        self._doubt = 0  # bytes that may still be of a message of another level
-
-    def feed(self, data: bytes) -> list[SecurityEvent]:
-        """Return the events of the lines that are now complete."""
-        return self._read_all(self._cutter.cut(data))
-
-    def finish(self) -> list[SecurityEvent]:
-        """Return the event of a last line without a line end."""
-        return self._read_all(self._cutter.finish())
-
-    def interrupt(self) -> None:
-        """Forget a line that goes on in a file that is gone."""
-        self._torn = bool(self._cutter.finish()) or self._torn
-
-    def _read_all(self, lines: list[bytes]) -> list[SecurityEvent]:
-        return [event for line in lines if (event := self._read(line)) is not None]
 
     def _read(self, line: bytes) -> SecurityEvent | None:
         self._doubt = max(0, self._doubt - len(line) - 1)
