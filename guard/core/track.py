@@ -90,7 +90,8 @@ class Track:
                 stamps = ()
             elif self._is_rationed(source, attempt, trusted):
                 return None
-            if attempt.event.sensor is not Sensor.MESSAGES:  # which names the user of From, and that may be anybody
+            # A line of `messages` names the user of From, which may be anybody: no success takes its guesses off.
+            if rule.distinct or attempt.event.sensor is not Sensor.MESSAGES:
                 self._stamps.put(key, (*stamps[-STAMPS_LIMIT + 1 :], (at, weight, proven)))
         total = sure = self._all.add(source, at, weight, now, proven=proven)
         if self._proven is not self._all:

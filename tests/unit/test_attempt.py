@@ -442,6 +442,17 @@ def test_chan_sip_counts_by_its_log_line_only():
     assert guesses == [Outcome.COUNTED, Outcome.BANNED]
 
 
+def test_one_account_in_the_log_is_one_under_a_rule_that_counts_accounts():
+    phone = Phone(rule(weights={ASKED: 1}, threshold=4, window=60 * MINUTE, distinct=True))
+    for number in range(10):
+        phone.send(**line(ASKED, account="nobody", session=f"call-{number}"))
+        phone.wait(MINUTE)
+    assert not phone.guard.take_changes()
+    for number in range(3):
+        phone.send(**line(ASKED, account=str(number), session=f"other-{number}"))
+    assert phone.guard.take_changes()
+
+
 # Bounds.
 
 
