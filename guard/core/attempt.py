@@ -53,6 +53,7 @@ OPEN_LIMIT = 12
 SESSIONS_LIMIT = 32_768
 """Sessions remembered, of all senders: about 1 kB each."""
 HELD_LIMIT = 100_000
+"""Attempts that are held at once; beyond, they count at once, and nothing is lost."""
 
 _WALLS = frozenset({"not_match_endpoint_acl", "not_match_endpoint_contact_acl"})
 """What an ACL refuses before authentication; the other names are raised by phones that have authenticated."""
@@ -96,8 +97,8 @@ class Attempts:
 
     @property
     def forgotten(self) -> int:
-        """How many senders were forgotten because the table was full: their repeats count anew."""
-        return self._senders.forgotten
+        """How many senders, and names of accounts, were forgotten because a table was full: they count anew."""
+        return self._senders.forgotten + self._identification.forgotten
 
     @property
     def deadline(self) -> Instant | None:

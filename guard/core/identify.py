@@ -32,6 +32,11 @@ class Identification:
         self._late_until = Instant(0)
         self._names: Generations[tuple[Source, str], tuple[Instant, frozenset[str]]] = Generations(CLEARED_LIMIT)
 
+    @property
+    def forgotten(self) -> int:
+        """How many accounts' names were forgotten because the table was full."""
+        return self._names.forgotten
+
     def is_late(self, now: Instant) -> bool:
         """Tell whether a phone may still look unknown first."""
         return self._plain < PLAIN_ENOUGH or now < self._late_until

@@ -44,6 +44,7 @@ AFTER = Duration(100 * MILLISECOND)
 AFTER_MANY = 10
 """Events of one source after its ban until it is an alarm."""
 HEARD_LIMIT = 8_192
+"""Bans that do not bite, of which the events are counted."""
 
 
 class Judge:
@@ -70,7 +71,7 @@ class Judge:
         self._shadow = shadow
         self.ports = Ports(sip_ports)
         self._ledger = ledger
-        self._heard_banned: Generations[Source, int] = Generations(HEARD_LIMIT)
+        self._heard_banned: Generations[tuple[Source, Instant], int] = Generations(HEARD_LIMIT)
         self._responder = Responder(
             ledger=ledger, shadow=shadow, allow=allow, hosts=hosts, trust=self._trust, failing=self._failing,
             targets=self._targets, alarms=self.alarms, unproven_max=unproven_max, limit=UnprovenLimit(),
@@ -87,7 +88,8 @@ class Judge:
         """Let time pass: count what was held until now, ban the heaviest who waits; return the changes."""
         for attempt in self._attempts.release(now):
             host = self._hosts.look(attempt.event.source)
-            if host.exempt is None and not self._is_closed(host, attempt.event):
+            closed = host.cover is not None and self._closes(host.cover.scope, attempt.event)
+            if host.exempt is None and not closed:
                 self._weigh(attempt, host, now, "timer")
         self._changes += self._responder.serve(now)
         return self._take_changes()
@@ -114,7 +116,9 @@ class Judge:
         yield "alarms.raised", self.alarms.raised
         yield "alarms.dropped", self.alarms.dropped
         yield "unproven.forgotten", self._responder.limit.forgotten
-        yield "trust.forgotten", self._trust.forgotten + self._failing.forgotten + self._targets.forgotten
+        known = self._trust.forgotten + self._failing.forgotten + self._targets.forgotten
+        tracked = sum(track.forgotten for track in self._all_tracks)
+        yield "trust.forgotten", known + tracked + self._heard_banned.forgotten
         yield "window.evicted", sum(track.evicted for track in self._all_tracks)
 
     def _take_changes(self) -> list[Change]:
@@ -126,8 +130,9 @@ class Judge:
         if host.exempt is not None:
             return host.exempt
         self.ports.hear(event)
-        if self._is_closed(host, event):
-            return self._hear_banned(host.cover, event, now) if host.cover else Outcome.ALREADY_BANNED
+        cover = host.cover
+        if cover is not None and self._closes(cover.scope, event):
+            return self._hear_banned(cover, event, now)
         home = host.site.source
         if event.kind is Kind.SUCCESSFUL_AUTH:
             if event.service is Service.PJSIP and event.proven and event.password:
@@ -143,8 +148,9 @@ class Judge:
         confirmed = self._ledger.confirmed(ban.source)
         if confirmed is None or event.at <= confirmed + AFTER or event.sensor is not Sensor.AMI:
             return Outcome.ALREADY_BANNED
-        times = (self._heard_banned.touch(ban.source) or 0) + 1
-        self._heard_banned.put(ban.source, times)
+        key = (ban.source, ban.since)
+        times = (self._heard_banned.touch(key) or 0) + 1
+        self._heard_banned.put(key, times)
         if times == AFTER_MANY:
             text = (
                 f"{show_short(ban.source)} is banned and still heard at port {event.local_port} ({event.transport}): "
@@ -163,9 +169,6 @@ class Judge:
         if failed := self._failing.succeed(home, account, now):
             text = f"account {printable(account)} was entered after {failed} wrong answers; was its password guessed?"
             self.alarms.add(Alarm(kind=alarm.Kind.GUESSED_PASSWORD, at=now, text=text, source=home, account=account))
-
-    def _is_closed(self, host: Host, event: SecurityEvent) -> bool:
-        return host.cover is not None and self._closes(host.cover.scope, event)
 
     def _closes(self, scope: Scope, event: SecurityEvent) -> bool:
         """Tell whether a ban of this scope is all that can be done about such an event.

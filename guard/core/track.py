@@ -121,6 +121,11 @@ class Track:
         """Sources forgotten although they could still count, because a table was full."""
         return self._all.evicted + (self._proven.evicted if self._proven is not self._all else 0)
 
+    @property
+    def forgotten(self) -> int:
+        """Accounts and bursts forgotten because a table was full: they are counted from nought again."""
+        return self._stamps.forgotten + self._bursts.forgotten
+
     def _is_rationed(self, source: Source, attempt: Attempt, trusted: Container[str]) -> bool:
         """Tell whether this answer belongs to a burst that weighs as one."""
         if attempt.number == 1 or attempt.event.service is Service.AMI:

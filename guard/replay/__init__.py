@@ -61,7 +61,8 @@ def replay(
     """Judge all recordings together, in the order of time; CaptureError if one cannot be read.
 
     `progress` is told the bytes read so far and in all. Where an AMI capture covers a time, the security log of that
-    time is left out: it holds the same events. `timezone` is that of log lines which name none, the system's if None.
+    time is left out: it holds the same events. `timezone` is that of log lines which name none; if None, it is
+    learnt from what AMI told too, or else UTC.
     """
     started = time.perf_counter()
     engine = Engine(rules, mode=Mode.ENFORCE, allow=allow, sip_ports=sip_ports)

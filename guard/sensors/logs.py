@@ -35,6 +35,7 @@ HEAD_START = Duration(SECOND // 10)
 """What AMI has of the log while the link is up. What both tell of then is paired with AMI's event, which knows the
 transport: read first, the line would be an unproven offence."""
 WAITING_LIMIT = 64
+"""Batches that wait for that; beyond, they are handed on early, and nothing is lost."""
 HEARD_LIMIT = 1_024
 """Failures over AMI remembered, for lines to learn their zone from."""
 

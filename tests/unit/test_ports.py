@@ -100,6 +100,21 @@ def test_ten_events_after_a_ban_are_an_alarm_that_names_the_port_and_the_cause()
     assert not guard.take_alarms()
 
 
+def test_the_events_after_a_ban_are_counted_for_each_ban_by_itself():
+    guard = banned()
+    source = event().source
+    for number in range(9):
+        hear(guard, SECOND + number)
+    guard.unban(source, T + 2 * SECOND)
+    assert hear(guard, 3 * SECOND) is Outcome.BANNED
+    guard.confirm(source, T + 3 * SECOND)
+    for number in range(9):
+        hear(guard, 4 * SECOND + number)
+    assert not guard.take_alarms()
+    hear(guard, 5 * SECOND)
+    assert guard.take_alarms()
+
+
 def test_a_port_that_no_ban_covers_is_named_as_the_cause():
     """Only what cannot be learnt: here a WebSocket under a port of SIP, by forged datagrams of the same source."""
     guard = banned(transport=Transport.UDP)
