@@ -1,6 +1,6 @@
 """Makes the ledger true in the kernel: engine in, firewall out, and a timer for the engine's deadline.
 
-Kernel first, then the report. A change the kernel refuses stays due and is tried again; it is reported when it is
+Kernel first, then the record. A change the kernel refuses stays due and is tried again; the recorder gets it when it is
 true. What is due is kept once per source, and only for sources that are in the ledger or in the kernel, so it never
 outgrows them, however long the kernel refuses. Every change can be applied twice.
 """
@@ -12,10 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from guard.core.address import show
 from guard.core.ban import Change, Op
 from guard.core.outcome import Outcome
-from guard.core.units import SECOND, Duration, Instant, Wall, format_duration
+from guard.core.units import SECOND, Duration, Instant, Wall
 from guard.errors import FirewallError, TableGone
 from guard.wire.control import LONGEST
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from guard.core.engine import Engine
     from guard.core.event import SecurityEvent
     from guard.core.rule import Scope
+    from guard.daemon.recorder import Recorder
     from guard.firewall import Firewall, Layout
 
 log = logging.getLogger("astguard")
@@ -48,6 +48,7 @@ class Enforcer:
         engine: Engine,
         firewall: Firewall,
         layout: Layout,
+        recorder: Recorder,
         *,
         loop: asyncio.AbstractEventLoop,
         mono_ns: Callable[[], int],
@@ -56,6 +57,7 @@ class Enforcer:
         self.engine = engine
         self.firewall = firewall
         self.layout = layout
+        self.recorder = recorder
         self.problem = ""
         self._loop = loop
         self._mono_ns = mono_ns
@@ -121,7 +123,7 @@ class Enforcer:
         for change in self.engine.take_changes():
             op, source = change.op, change.ban.source
             if op is Op.OBSERVE:
-                self._report(change)
+                self.recorder.record(change)
                 continue
             self._due.pop(source, None)  # the later change of a source goes last
             if op is Op.ADD:
@@ -132,11 +134,11 @@ class Enforcer:
                 self._due[source] = Change(op, replace(change.ban, scope=self._held[source]))
             else:
                 del self._held[source]  # the kernel ends it by itself
-                self._report(change)
+                self.recorder.record(change)
         if (self._due or self._layout_due or self._gone) and self._retry is None:
             self._apply()
         for alarm in self.engine.take_alarms():
-            log.warning("alarm %s: %s", alarm.kind, alarm.text)
+            self.recorder.tell(alarm)
         self._arm()
 
     def allow(self, added: Iterable[Source], gone: Iterable[Source]) -> None:
@@ -181,7 +183,7 @@ class Enforcer:
                 self.engine.confirm(change.ban.source, self.wall())
             else:
                 self._held.pop(change.ban.source, None)
-            self._report(change)
+            self.recorder.record(change)
 
     def _bring(self) -> None:
         """Bring what is due to the kernel; FirewallError if it refuses."""
@@ -252,18 +254,3 @@ class Enforcer:
         self.engine.tick(max(deadline, self.now()))
         assert self.engine.deadline != deadline, "a deadline that was handled is over"
         self.settle()
-
-    def _report(self, change: Change) -> None:
-        op, ban = change
-        name = show(ban.source)
-        if op is Op.EXPIRE:
-            log.info("expire %s rule=%s strike=%d", name, ban.rule, ban.strike)
-        elif op is Op.REMOVE:
-            log.info("unban %s rule=%s", name, ban.rule)
-        else:
-            log.warning(
-                "%s %s for %s rule=%s scope=%s evidence=%s strike=%d offences=%d events=%d",
-                "ban" if op is Op.ADD else "would ban", name,
-                format_duration(Duration(ban.until - ban.since)), ban.rule,
-                ban.scope, ban.evidence, ban.strike, ban.offences, ban.events,
-            )  # fmt: skip

@@ -20,6 +20,7 @@ from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.logwatch import watch_logs
 from guard.daemon.permits import OWN, Permits
+from guard.daemon.recorder import Recorder
 from guard.errors import ConfigError
 from guard.firewall import Layout
 from guard.firewall.choice import choose
@@ -64,6 +65,7 @@ class Service:
             engine,
             choose(config.firewall.backend),
             layout,
+            Recorder(),
             loop=asyncio.get_running_loop(),
             mono_ns=time.monotonic_ns,
             wall_ns=time.time_ns,

@@ -12,6 +12,7 @@ from guard.core.units import HOUR
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.permits import Permits
+from guard.daemon.recorder import Recorder
 from guard.errors import ControlError, NotFound, TableGone
 from guard.firewall import Layout
 from guard.firewall.memory import Memory
@@ -27,7 +28,9 @@ def names():
 @pytest.fixture
 def desk(names):
     loop = SimpleNamespace(call_later=lambda *_: SimpleNamespace(cancel=lambda: None))
-    enforcer = Enforcer(Engine([rule()]), Memory(), Layout(), loop=loop, mono_ns=lambda: HOUR, wall_ns=lambda: HOUR)
+    enforcer = Enforcer(
+        Engine([rule()]), Memory(), Layout(), Recorder(), loop=loop, mono_ns=lambda: HOUR, wall_ns=lambda: HOUR
+    )
     enforcer.start()
     link = SimpleNamespace(
         problem="", changed_at=0, state="up", asterisk="", endpoint="", self_test=None, lag_ms=0, samples=[]

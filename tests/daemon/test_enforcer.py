@@ -16,6 +16,7 @@ from guard.core.engine import Engine
 from guard.core.rule import Scope
 from guard.core.units import HOUR, MINUTE, SECOND, Duration
 from guard.daemon.enforcer import RETRY_LAST, Enforcer
+from guard.daemon.recorder import Recorder
 from guard.errors import FirewallError, TableGone
 from guard.firewall import Layout
 from guard.firewall.memory import Memory
@@ -113,6 +114,7 @@ class House:
             self.engine,
             self.kernel,
             Layout(),
+            Recorder(),
             loop=self.loop,
             mono_ns=lambda: self.loop.now,
             wall_ns=lambda: self.loop.now,
@@ -160,8 +162,10 @@ def said(caplog):
 
 def test_a_ban_is_in_the_kernel_before_it_is_reported(house, said, monkeypatch):
     at_report = []
-    report = house.enforcer._report
-    monkeypatch.setattr(house.enforcer, "_report", lambda change: (at_report.append(house.held), report(change)))
+    report = house.enforcer.recorder._report
+    monkeypatch.setattr(
+        house.enforcer.recorder, "_report", lambda change: (at_report.append(house.held), report(change))
+    )
     house.attack(ONE)
     assert at_report == [{ONE}]
     assert said() == [
@@ -443,6 +447,7 @@ def restarted(house, **options):
         Engine([rule()], **options),
         house.kernel,
         Layout(),
+        Recorder(),
         loop=house.loop,
         mono_ns=lambda: house.loop.now,
         wall_ns=lambda: house.loop.now,
