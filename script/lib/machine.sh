@@ -1,5 +1,5 @@
-# What the scripts need of the machine: packages, a Python, two virtual environments, one npm package. Sourced, not run.
-# Everything made here stands in one folder outside the tree, which may be deleted at any time.
+# What the scripts need of the machine: packages, a Python, virtual environments, one npm package, promtool.
+# Sourced, not run. Everything made here stands in one folder outside the tree, which may be deleted at any time.
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/astguard
 PATH=$PATH:/usr/sbin:/sbin
@@ -34,15 +34,29 @@ find_python() {
     return 1
 }
 
-# make_venv NAME REQUIREMENTS: $CACHE/venv-NAME, made anew when the file or the Python has changed.
+# make_venv NAME REQUIREMENTS: $CACHE/venv-NAME, brought up to date when the file has changed, made anew when the Python
+# has. What runs in it meanwhile keeps its libraries: only what the file asks for otherwise is touched.
 make_venv() {
     local venv=$CACHE/venv-$1 python recipe
     python=$(find_python) || return 1
     recipe=$( (cat "$2" && "$python" -VV) | sha256sum)
     if [ "$(cat "$venv/made-from" 2> /dev/null)" = "$recipe" ]; then return; fi
     say "making the Python environment '$1' from $2"
-    rm -rf "$venv" && "$python" -m venv "$venv" && "$venv/bin/pip" -qq install --requirement "$2" &&
-        printf '%s\n' "$recipe" > "$venv/made-from"
+    if [ ! -e "$venv/made-from" ] || [ "$("$venv/bin/python" -VV 2> /dev/null)" != "$("$python" -VV)" ]; then
+        rm -rf "$venv" && "$python" -m venv "$venv" || return 1
+    fi
+    "$venv/bin/pip" -qq install --requirement "$2" && printf '%s\n' "$recipe" > "$venv/made-from"
+}
+
+# make_promtool: $CACHE/prometheus/promtool, out of Debian's package. It is not installed, or a server would start.
+make_promtool() {
+    local folder=$CACHE/prometheus
+    if [ -x "$folder/promtool" ]; then return; fi
+    say "unpacking promtool from the package prometheus"
+    if [ "$(id -u)" -eq 0 ]; then apt-get -qq update; fi
+    rm -rf "$folder" && mkdir -p "$folder/.new" &&
+        (cd "$folder/.new" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg-deb --extract prometheus_*.deb .) &&
+        mv "$folder/.new/usr/bin/promtool" "$folder" && rm -rf "$folder/.new"
 }
 
 # make_node PACKAGE.JSON: $CACHE/node with the pinned npm package, the StatsD server the meters are tested against.
