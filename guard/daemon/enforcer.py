@@ -65,7 +65,7 @@ class Enforcer:
         self._due: dict[Source, Change] = {}
         self._held: dict[Source, Scope] = {}  # what the kernel was made to hold
         self._look_at = Instant(0)
-        self._layout_due = False
+        self._layout_due = self._ports_due = False
         self._gone = False  # the table has to be made again, with all bans
         self._retry_in = RETRY_FIRST
         self._retry: asyncio.TimerHandle | None = None
@@ -118,7 +118,7 @@ class Enforcer:
         """Bring the engine's new changes to the kernel, then report them, and set the timer anew."""
         if self.engine.take_ports():
             self.layout = replace(self.layout, sip_ports=self.engine.sip_ports)
-            self._layout_due = True
+            self._ports_due = True
             log.info("learn port: a ban of the SIP ports closes %s", ", ".join(map(str, self.engine.sip_ports)))
         for change in self.engine.take_changes():
             op, source = change.op, change.ban.source
@@ -135,7 +135,7 @@ class Enforcer:
             else:
                 del self._held[source]  # the kernel ends it by itself
                 self.recorder.record(change)
-        if (self._due or self._layout_due or self._gone) and self._retry is None:
+        if (self._due or self._layout_due or self._ports_due or self._gone) and self._retry is None:
             self._apply()
         for alarm in self.engine.take_alarms():
             self.recorder.tell(alarm)
@@ -192,14 +192,17 @@ class Enforcer:
                 if self._layout_due:
                     self.firewall.dropped()  # setup() alone would make a lost table again without the bans in it
                     self.firewall.setup(self.layout)
-                    self._layout_due = False
+                    self._layout_due = self._ports_due = False
+                elif self._ports_due:  # a whole setup() takes 10 to 100 ms, in which the attack goes on
+                    self.firewall.close_ports(self.layout.sip_ports)
+                    self._ports_due = False
                 self.firewall.apply(list(self._due.values()), self.now())
             except TableGone as error:
                 self._lose(error)
             else:
                 return
         self.firewall.setup(self.layout)
-        self._layout_due = False
+        self._layout_due = self._ports_due = False
         lifted = [change for change in self._due.values() if change.op is Op.REMOVE]  # setup() keeps what is left
         self.firewall.apply([*lifted, *(Change(Op.ADD, ban) for ban in self.engine.ledger)], self.now())
         self._gone = False

@@ -1,6 +1,6 @@
 """The only code that changes the kernel.
 
-A backend is six methods and a name. All calls are synchronous: a batch is one `sendmsg` that the kernel carries out
+A backend is seven methods and a name. All calls are synchronous: a batch is one `sendmsg` that the kernel carries out
 before it returns, microseconds later (docs/decisions/0004), so there is nothing to await. Nobody else's table, chain,
 set or rule is ever touched.
 """
@@ -48,6 +48,12 @@ class Firewall(Protocol):
 
     def setup(self, layout: Layout) -> None:
         """Make table, chain, sets and rules as `layout` says, in one transaction; bans already held are kept."""
+
+    def close_ports(self, ports: Collection[int]) -> None:
+        """Have the scopes `sip` and `slow` close these ports too, beside those of the layout. One small batch.
+
+        A port is learnt from the attack that the next ban has to stop, so this may not cost what setup() does.
+        """
 
     def apply(self, changes: Sequence[Change], now: Instant) -> None:
         """Carry out `add` and `remove` changes in order; an element's timeout is what is left of its ban at `now`.

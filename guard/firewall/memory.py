@@ -7,6 +7,7 @@ of the last apply(); apply((), now) moves it on. It can tell what the kernel wou
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guard.core.address import covers, is_host, length, widen
@@ -18,7 +19,7 @@ from guard.firewall import BATCH, SLACK
 from guard.firewall.plan import check, check_source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from guard.core.address import Source
     from guard.core.ban import Change
@@ -43,6 +44,12 @@ class Memory:
         for source in layout.allow:
             check_source(source)
         self._layout = layout
+
+    def close_ports(self, ports: Collection[int]) -> None:
+        """Close these ports too; FirewallError before setup()."""
+        if self._layout is None:
+            raise FirewallError("memory: close_ports() before setup()")
+        self._layout = replace(self._layout, sip_ports={*self._layout.sip_ports, *ports})
 
     def apply(self, changes: Sequence[Change], now: Instant) -> None:
         """Carry out changes in order; FirewallError if a set is full or a source is no network."""

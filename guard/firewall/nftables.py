@@ -27,7 +27,7 @@ from guard.firewall.plan import SCOPES, check, fold
 from guard.wire.nfnetlink import CREATE, EXCLUSIVE, Kind, Message, attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from guard.core.ban import Change
     from guard.core.units import Instant
@@ -71,6 +71,15 @@ class Nftables:
             kind = bytes((key.family, key.length))
             ban_set = (self._sets.get(kind) or self._add_kind(kind))[SCOPES.index(Scope(key.purpose))]
             ban_set.exists, ban_set.filled = True, key in built.filled
+
+    def close_ports(self, ports: Collection[int]) -> None:
+        """Add elements to the set of ports, 0.1 ms where setup() takes 10 to 30; TableGone if setup() is needed."""
+        if self._layout is None:
+            raise FirewallError("nftables: close_ports() before setup()")
+        messages = topology.more_ports(ports)
+        refusal = self._kernel.commit(messages) if messages else None
+        if refusal is not None:
+            raise _refused(refusal, messages, self._layout)
 
     def apply(self, changes: Sequence[Change], now: Instant) -> None:
         """Carry out changes in transactions of up to 20,000. TableGone if setup() is needed again.

@@ -126,13 +126,18 @@ def new_set(key: SetKey, number: int, size: int, rate: int) -> Message:
 
 def new_ports(number: int, ports: Iterable[int]) -> list[Message]:
     """`add set inet astguard sip_ports { type inet_proto . inet_service; elements = { udp . 5060, ... } }`."""
+    return [
+        encode(Kind.NEW_SET, CREATE, SetMessage, TABLE=TABLE, NAME=SIP_PORTS, **PORTS_SHAPE, ID=number),
+        *more_ports(ports),
+    ]
+
+
+def more_ports(ports: Iterable[int]) -> list[Message]:
+    """`add element inet astguard sip_ports { udp . 5080, tcp . 5080 }`; one that is there may be added again."""
     # A concatenated key is a run of four-byte registers, each value at its start.
     keys = [bytes((proto, 0, 0, 0)) + port.to_bytes(2, "big") + b"\0\0" for proto in (17, 6) for port in sorted(ports)]
     writer = ElementWriter(TABLE, SIP_PORTS, 8)
-    return [
-        encode(Kind.NEW_SET, CREATE, SetMessage, TABLE=TABLE, NAME=SIP_PORTS, **PORTS_SHAPE, ID=number),
-        *writer.messages(Kind.NEW_ELEMENT, CREATE, writer.bare(keys)),
-    ]
+    return writer.messages(Kind.NEW_ELEMENT, CREATE, writer.bare(keys))
 
 
 def drop_set(name: str) -> Message:

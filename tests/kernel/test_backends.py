@@ -148,6 +148,16 @@ def test_setup_again_keeps_the_bans(backend):
     expect(backend, ban("203.0.113.0/24", "2h"), bans[2])
 
 
+def test_ports_are_closed_beside_those_of_the_layout_and_may_be_closed_twice(backend):
+    with pytest.raises(FirewallError, match=r"close_ports\(\) before setup\(\)"):
+        choose(backend.name).close_ports([5080])
+    bans = [ban("198.51.100.7"), ban("203.0.113.0/24", scope=Scope.SLOW), ban("2001:db8:5::/64", scope=Scope.SIP)]
+    backend.apply([Change(Op.ADD, one) for one in bans], NOW)
+    for ports in ([5080], [5060, 5080, 8089], []):
+        backend.close_ports(ports)
+    expect(backend, *bans)
+
+
 def test_teardown_forgets_everything_and_may_be_repeated(backend):
     backend.apply([add("198.51.100.7")], NOW)
     backend.teardown()

@@ -83,6 +83,20 @@ def test_another_layout_replaces_allow_sets_ports_size_and_rate(place, firewall)
     assert "limit rate over 3/second" in place.run("nft", "list", "set", "inet", "astguard", "slow4_32")
 
 
+def test_a_port_is_learnt_by_elements_alone_and_a_lost_table_is_told(place, firewall):
+    # The whole layout anew took 10 to 30 ms here, and 60 to 100 in the lab, in which 91 guesses were answered.
+    firewall.setup(Layout())
+    before = rules(place)
+    firewall.close_ports([5060, 5080])
+    assert rules(place) == before, "rules keep their handles: the chain was not made again"
+    (ports,) = [entry for entry in listed(place, "set") if entry["name"] == "sip_ports"]
+    closed = {tuple(entry["concat"]) for entry in ports["elem"]}
+    assert closed == {(proto, port) for proto in ("tcp", "udp") for port in (4569, 5060, 5061, 5080)}
+    nft(place, "flush ruleset")
+    with pytest.raises(TableGone, match="has to be set up again"):
+        firewall.close_ports([5081])
+
+
 def test_sets_made_on_demand_go_at_a_setup_that_finds_them_empty(place, firewall):
     firewall.setup(Layout())
     firewall.apply([add("203.0.113.0/24"), add("10.0.0.0/8")], NOW)

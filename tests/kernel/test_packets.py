@@ -161,6 +161,15 @@ def test_the_scope_sip_closes_the_sip_ports_only(air, firewall, source):
     assert [air.heard(address, port) for port in (5060, 5080, 5061, 12000)] == [0, 0, 1, 1]
 
 
+def test_a_port_that_is_learnt_is_closed_to_who_is_banned_already(air, firewall):
+    firewall.apply([add("198.51.100.7", scope=Scope.SIP), add("2001:db8:5::/64", scope=Scope.SLOW)], NOW)
+    assert [air.heard("198.51.100.7", port) for port in (5060, 5080, 12000)] == [0, 1, 1]
+    firewall.close_ports([5060, 5080])
+    assert [air.heard("198.51.100.7", port) for port in (5060, 5061, 5080, 12000)] == [0, 0, 0, 1]
+    assert air.heard("2001:db8:5::7", 5080, count=100) < 50
+    assert air.heard("198.51.100.8", 5080) == 1
+
+
 def test_the_scope_sip_closes_tcp_as_well(air, firewall):
     firewall.apply([add("198.51.100.7", scope=Scope.SIP)], NOW)
     for port, opens in ((5060, False), (8089, True)):
