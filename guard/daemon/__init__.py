@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ def run(config: Config, ruleset: RuleSet, *, config_path: Path) -> int:
     # The journal stamps lines itself.
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s")
+    faulthandler.enable()  # where a hung loop stood when systemd's watchdog ended it is in the journal
     logging.getLogger("astguard").info("configuration %s", config_path)
 
     async def serve() -> None:

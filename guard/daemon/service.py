@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import ssl
 import time
@@ -21,6 +22,7 @@ from guard.daemon.enforcer import Enforcer
 from guard.daemon.logwatch import watch_logs
 from guard.daemon.permits import OWN, Permits
 from guard.daemon.recorder import Recorder
+from guard.daemon.systemd import Systemd
 from guard.errors import ConfigError
 from guard.firewall import Layout
 from guard.firewall.choice import choose
@@ -76,6 +78,7 @@ class Service:
         self._names = Names(places, lambda name, found: self._allow(places[name], found))
         desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names)
         self._control = ControlServer(desk, config.control)
+        self._systemd = Systemd(os.environ, os.getpid())
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT."""
@@ -90,6 +93,7 @@ class Service:
             self._enforcer.start()
             jobs: list[Coroutine[None, None, None]] = [
                 self._link.run(), self._logs.run(), self._names.run(), watch_own(self._allow_own),
+                self._systemd.run(self._status_line),
             ]  # fmt: skip
             if self._config.statsd is not None:
                 jobs.append(self._meter())
@@ -100,7 +104,9 @@ class Service:
                 self._config.mode, len(self._enforcer.engine.rules), self._enforcer.firewall.name,
                 len(self._enforcer.engine.allow),
             )  # fmt: skip
+            self._systemd.ready()
             await stopped.wait()
+            self._systemd.stopping()
             log.info(
                 "astguard stops: bans=%d stay in the kernel and end there on time", len(self._enforcer.engine.ledger)
             )
@@ -110,6 +116,13 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._control.stop()
             self._enforcer.stop()
+            self._systemd.close()
+
+    def _status_line(self) -> str:
+        engine = self._enforcer.engine
+        bans = f"{len(engine.ledger)} ban{'' if len(engine.ledger) == 1 else 's'}"
+        problem = self._enforcer.problem or self._link.problem
+        return f"{engine.mode}, link {self._link.state}, {bans}" + (f"; {problem}" if problem else "")
 
     def _hear(self, events: list[SecurityEvent]) -> None:
         self._logs.heard(events)
