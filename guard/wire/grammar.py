@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from guard.core.address import Source, parse_host
 from guard.core.event import Kind, SecurityEvent, Service, Transport
@@ -44,7 +44,12 @@ class Row(NamedTuple):
     tail: str = ""
 
 
-# Header syntaxes in the tails. A named group is a field of SecurityEvent; TEXT stands for the dialect's own.
+# What an event is made of: the groups of the expressions, in the order in which _Reader.build() takes them.
+_GROUPS = (
+    "second", "milli", "zone", "account", "session", "port", "remote", "far",
+    "acl", "request", "challenge", "response", "password",
+)  # fmt: skip
+# Header syntaxes in the tails. TEXT stands for the dialect's own.
 _EMPTY, _TEXT, _WORD, _HEX = "", "TEXT", r"\w+", r"[0-9a-f]*"
 _SECOND, _ZONE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", r"[+-]\d{4}"
 _TV = rf"{_SECOND}\.\d{{3}}{_ZONE}"
@@ -115,14 +120,14 @@ class Grammar:
         for reader in self._rows.get(text[begin : text.find(self._stop, begin)], ()):
             match = reader.match(text)
             if match is not None:
-                return reader.build(match.groups())
+                return reader.build(match)
         return None
 
 
 class _Reader:
-    """One row as an expression. Its groups are what all events share, and then the row's own `fields`."""
+    """One row as an expression. `_order` has the number of each group of _GROUPS in it, that of an empty one if none."""
 
-    __slots__ = ("_fields", "_kind", "_service", "match")
+    __slots__ = ("_kind", "_order", "_service", "match")
 
     def __init__(self, row: Row, dialect: Dialect) -> None:
         def header(name: str, value: str) -> str:
@@ -130,47 +135,37 @@ class _Reader:
 
         names = row.tail.split()
         headers = (
-            ("EventTV", rf"({_SECOND})\.(\d{{3}})({_ZONE})"),
+            ("EventTV", rf"(?P<second>{_SECOND})\.(?P<milli>\d{{3}})(?P<zone>{_ZONE})"),
             ("Severity", "Informational" if row.kind in _PEACEFUL else "Error"),
             ("Service", str(row.service)),
             ("EventVersion", str(row.version)),
-            ("AccountID", f"({_TEXT})"),
-            ("SessionID", f"({_SESSION[row.service]})"),
-            ("LocalAddress", _ADDRESS + r"/(\d{1,5})"),
-            ("RemoteAddress", f"({_REMOTE[row.service]})" + r"/(\d{1,5})"),
+            *([] if "account" in names else [_SYNTAX["account"]]),  # RequestBadFormat has AccountID at its end
+            ("SessionID", f"(?P<session>{_SESSION[row.service]})"),
+            ("LocalAddress", _ADDRESS + r"/(?P<port>\d{1,5})"),
+            ("RemoteAddress", f"(?P<remote>{_REMOTE[row.service]})" + r"/(?P<far>\d{1,5})"),
             *(_SYNTAX[name] for name in names),
         )
-        # RequestBadFormat has AccountID at its end: an empty group keeps its place.
-        written = [
-            "()" if name == "AccountID" and "account" in names and place == 4 else header(name, value)
-            for place, (name, value) in enumerate(headers)
-        ]
-        expression = re.compile(re.escape(f"{dialect.start}{row.kind}") + dialect.framing + "".join(written), re.ASCII)
+        start = re.escape(f"{dialect.start}{row.kind}") + dialect.framing
+        written = "".join(header(*pair) for pair in headers)
+        expression = re.compile(f"{start}{written}(?P<none>)", re.ASCII)
         self.match = expression.fullmatch
         self._kind, self._service = row.kind, row.service
-        self._fields = sorted(expression.groupindex, key=expression.groupindex.__getitem__)
+        number = expression.groupindex
+        self._order = tuple(number.get(name, number["none"]) for name in _GROUPS)
 
-    def build(self, groups: tuple[str, ...]) -> SecurityEvent | None:
+    def build(self, match: re.Match[str]) -> SecurityEvent | None:
         """Make the event; None if what looks like a number or an address is none: a 13th month, port 70000."""
-        second, milli, zone, account, session, local_port, remote, port, *more = groups
-        at, sender = read_second(second, zone), read_remote(remote)
-        if at is None or sender is None or _is_no_port(port) or _is_no_port(local_port):
-            return None
-        at = Wall(at + int(milli) * MILLISECOND)
-        source, transport = sender
-        if not more:
-            return SecurityEvent(at, self._kind, self._service, account, session, source, transport, int(local_port))
-        fields: dict[str, Any] = dict(zip(self._fields, more, strict=True))
-        if "password" in fields:
-            fields["password"] = fields["password"] == "1"  # noqa: S105 - UsingPassword, a flag
-        account = fields.pop("account", account)
-        return SecurityEvent(
-            at, self._kind, self._service, account, session, source, transport, int(local_port), **fields
+        (second, milli, zone, account, session, port, remote, far, acl, request, challenge, response, password) = (
+            match.group(*self._order)
         )
-
-
-def _is_no_port(digits: str) -> bool:
-    return len(digits) == 5 and digits > "65535"
+        at, sender = read_second(second, zone), read_remote(remote)
+        if at is None or sender is None or (port > "65535" and len(port) == 5) or (far > "65535" and len(far) == 5):
+            return None
+        source, transport = sender
+        return SecurityEvent(
+            Wall(at + int(milli) * MILLISECOND), self._kind, self._service, account, session, source, transport,
+            int(port), acl, request, challenge, response, password == "1",
+        )  # fmt: skip
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
