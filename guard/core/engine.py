@@ -72,6 +72,25 @@ class Engine:
             sip_ports=sip_ports, unproven_max=unproven_max,
         )  # fmt: skip
 
+    def reload(
+        self,
+        rules: Iterable[Rule],
+        *,
+        mode: Mode = Mode.ENFORCE,
+        sip_ports: Collection[int] = SIP_PORTS,
+        unproven_max: Duration = UNPROVEN_MAX,
+    ) -> None:
+        """Judge by other rules from now on; with the same ones this changes nothing.
+
+        Bans, strikes, trust, attempts under way and alarms stay as they are. A rule of the same name that counts the
+        same offences keeps its windows, whatever has become of its threshold, window and bans: of a window with
+        another span the offences that fit. The allowlist is changed by `allow_source` and `disallow_source`.
+        """
+        self.rules, self.mode, self._unproven_max = tuple(rules), mode, unproven_max
+        self._judge.follow(self.rules, mode)
+        self._judge.ports.configure(sip_ports)
+        self._judge.limit_unproven(unproven_max)
+
     # What comes in.
 
     def handle(self, events: Sequence[SecurityEvent], now: Instant, wall: Wall) -> list[Outcome]:

@@ -6,6 +6,7 @@ each attempt is weighed under every rule that is about it.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from guard.core import alarm
@@ -77,12 +78,32 @@ class Judge:
             targets=self._targets, alarms=self.alarms, unproven_max=unproven_max, limit=UnprovenLimit(),
         )  # fmt: skip
         self._changes: list[Change] = []
+        self._all_tracks: list[Track] = []
         self._tracks: dict[tuple[Service, Kind], list[Track]] = {}
-        self._all_tracks = [Track(rule, mode) for rule in rules]
-        for track in self._all_tracks:
-            for service in track.rule.services or Service:
-                for kind in track.rule.weights:
+        self._former = Counter[str]()  # what tracks had forgotten whose rules are no more
+        self.follow(rules, mode)
+
+    def follow(self, rules: Iterable[Rule], mode: Mode) -> None:
+        """Judge by these rules from now on. One that counts what it counted before goes on with its windows."""
+        former = {track.rule.name: track for track in self._all_tracks}
+        self._all_tracks, self._tracks = [], {}
+        for rule in rules:
+            track = former.get(rule.name)
+            if track is not None and track.follow(rule, mode):
+                del former[rule.name]
+            else:
+                track = Track(rule, mode)
+            self._all_tracks.append(track)
+            for service in rule.services or Service:
+                for kind in rule.weights:
                     self._tracks.setdefault((service, kind), []).append(track)
+        for track in former.values():
+            self._former.update(evicted=track.evicted, forgotten=track.forgotten)
+        self._responder.limit.withdraw(lambda due: due.track.observes or due.track not in self._all_tracks)
+
+    def limit_unproven(self, longest: Duration) -> None:
+        """Let a ban on unproven evidence last so long at most from now on."""
+        self._responder.unproven_max = longest
 
     def advance(self, now: Instant) -> list[Change]:
         """Let time pass: count what was held until now, ban the heaviest who waits; return the changes."""
@@ -117,9 +138,9 @@ class Judge:
         yield "alarms.dropped", self.alarms.dropped
         yield "unproven.forgotten", self._responder.limit.forgotten
         known = self._trust.forgotten + self._failing.forgotten + self._targets.forgotten
-        tracked = sum(track.forgotten for track in self._all_tracks)
+        tracked = self._former["forgotten"] + sum(track.forgotten for track in self._all_tracks)
         yield "trust.forgotten", known + tracked + self._heard_banned.forgotten
-        yield "window.evicted", sum(track.evicted for track in self._all_tracks)
+        yield "window.evicted", self._former["evicted"] + sum(track.evicted for track in self._all_tracks)
 
     def _take_changes(self) -> list[Change]:
         changes, self._changes = self._changes, []

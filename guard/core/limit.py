@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from guard.core.units import MINUTE, SECOND, Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from guard.core.units import Duration
 
@@ -81,6 +81,10 @@ class UnprovenLimit(Generic[K, V]):
         _, _, span, value = self._waiting.pop(heaviest)
         heapq.heappush(self._ends, Instant(now + span))
         return value
+
+    def withdraw(self, is_void: Callable[[V], bool]) -> None:
+        """Let those wait no longer whose ban nobody asks for any more."""
+        self._waiting = {key: held for key, held in self._waiting.items() if not is_void(held[3])}
 
     def _has_room(self, now: Instant) -> bool:
         while self._ends and self._ends[0] <= now:

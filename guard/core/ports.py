@@ -25,20 +25,32 @@ class Ports:
 
     def __init__(self, configured: Collection[int]) -> None:
         self.changed = False
-        self._web_only = dict.fromkeys(configured, False)
-        self._room = LEARNT_LIMIT
+        self._configured = frozenset(configured)
+        self._web_only = dict.fromkeys(self._configured, False)
+        self._learnt: set[int] = set()
 
     def __iter__(self) -> Iterator[int]:
         """Give all of them, in order."""
         return iter(sorted(self._web_only))
+
+    def configure(self, configured: Collection[int]) -> None:
+        """Let other ports be the configured ones; those that were learnt stay."""
+        wanted = frozenset(configured)
+        for port in self._configured - wanted - self._learnt:
+            del self._web_only[port]  # if Asterisk is heard there it is learnt, as any other
+        for port in wanted - self._configured:
+            self._web_only.setdefault(port, False)
+        self.changed = self.changed or wanted != self._configured
+        self._configured = wanted
 
     def hear(self, event: SecurityEvent) -> None:
         """Learn the port at which an event arrived."""
         port, web = event.local_port, event.transport in WEB
         known = self._web_only.get(port)
         if known is None:
-            if event.service in _SIP and event.sensor is not Sensor.MESSAGES and self._room and port not in NEVER:
-                self._room -= 1
+            room = len(self._learnt) < LEARNT_LIMIT
+            if event.service in _SIP and event.sensor is not Sensor.MESSAGES and room and port not in NEVER:
+                self._learnt.add(port)
                 self._web_only[port] = web
                 self.changed = True
         elif known and not web:

@@ -111,6 +111,13 @@ class Rule:
             return False
         return self.accounts is None or event.account in self.accounts
 
+    def counts_as(self, other: Rule) -> bool:
+        """Tell whether both count the same offences of the same sources, whatever follows from how many."""
+        return all(getattr(self, name) == getattr(other, name) for name in _WHAT_COUNTS)
+
     def rung(self, strike: int) -> Duration:
         """Return the length of the strike-th ban, counted from 1; past the ladder's end its last rung."""
         return self.ban[min(strike, len(self.ban)) - 1]
+
+
+_WHAT_COUNTS = ("name", "weights", "services", "acls", "accounts", "proven_only", "prefix", "distinct", "sensors")

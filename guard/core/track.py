@@ -73,6 +73,18 @@ class Track:
         self._stamps: Generations[tuple[Source, str], Stamps] = Generations(ACCOUNTS_LIMIT)
         self._bursts: Generations[Source, tuple[Burst, ...]] = Generations(ACCOUNTS_LIMIT)
 
+    def follow(self, rule: Rule, mode: Mode) -> bool:
+        """Go on under a rule that has changed, with what was counted; False if it counts other offences than before."""
+        if not rule.counts_as(self.rule):
+            return False
+        if (rule.window, rule.threshold) != (self.rule.window, self.rule.threshold):
+            for window in (self._all, self._proven):
+                window.reshape(rule.window, MOST * rule.threshold)
+            self._past.reshape(rule.window, rule.threshold)
+        self.rule = rule
+        self.observes = Mode.OBSERVE in (rule.mode, mode)
+        return True
+
     def count(self, attempt: Attempt, source: Source, trusted: Container[str], now: Instant) -> Weighed | None:
         """Count an attempt against a source; None if it belongs to what was counted before.
 

@@ -84,6 +84,12 @@ class Window:
         for table in self._tables():
             table.pop(source)
 
+    def reshape(self, span: Duration, most: int) -> None:
+        """Be of another span from now on, and be asked about another threshold; the offences that fit stay."""
+        # Never earlier: what was touched since the last turn may not be taken for a span old at the next one.
+        self._turn_at = max(self._turn_at, self._turn_at - self.span + span)
+        self.span, self.most = span, most
+
     def take_off(self, source: Source, at: Instant, weight: int) -> None:
         """Take an offence of `weight` at the instant `at` off a source again, as far as it is still there."""
         for table in self._tables():

@@ -34,6 +34,14 @@ RULES = [
     rule("names", weights={Kind.INVALID_ACCOUNT_ID: 1, Kind.FAILED_ACL: 1}, distinct=True, threshold=4),
 ]  # fmt: skip
 
+OTHER_RULES = [
+    rule("guessing", threshold=5, window=3 * MINUTE, ban=(MINUTE,)),
+    rule("guessing", threshold=1, window=SECOND, mode=Mode.OBSERVE),
+    rule("names", weights={Kind.INVALID_ACCOUNT_ID: 3}, distinct=True, threshold=4),
+    rule("ami", services=frozenset({Service.AMI}), weights={Kind.INVALID_PASSWORD: 1}, threshold=2),
+]
+"""What the rules may become by a reload."""
+
 PAUSES = [0, 1, SECOND, MINUTE - 1, MINUTE, MINUTE + 1, 3 * MINUTE, HOUR]
 
 WRONG, UNKNOWN, CHALLENGED, REFUSED, LOGIN, RIGHT, LOGGED = (

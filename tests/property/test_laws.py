@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,10 +12,11 @@ from guard.core.ban import Op
 from guard.core.engine import Engine
 from guard.core.event import Transport
 from guard.core.outcome import Outcome
+from guard.core.rule import Mode
 from guard.core.units import MINUTE, SECOND
 from guard.core.window import Window
 from tests.events import event, rule
-from tests.property.streams import HOSTS, START, World, play, streams
+from tests.property.streams import HOSTS, OTHER_RULES, RULES, START, World, play, streams
 
 
 @given(streams)
@@ -52,6 +54,42 @@ def test_how_events_are_cut_into_batches_changes_nothing(stream):
         assert (plain.kernel, plain.outcomes) == (cut.kernel, cut.outcomes)
 
 
+@given(streams, st.integers(0, 3))
+def test_a_reload_with_the_same_rules_changes_nothing(stream, every):
+    allow, steps = stream
+    plain, reloaded = World(allow), World(allow)
+    for number, action in enumerate(steps):
+        plain.take(action)
+        reloaded.take(action)
+        if number % 4 >= every:
+            reloaded.engine.reload([replace(rule, weights=dict(rule.weights)) for rule in RULES])
+        reloaded.settle()
+        assert (plain.kernel, plain.outcomes, plain.engine.deadline, plain.engine.tally.counts) == (
+            reloaded.kernel, reloaded.outcomes, reloaded.engine.deadline, reloaded.engine.tally.counts,
+        )  # fmt: skip
+
+
+others = st.lists(st.sampled_from([*RULES, *OTHER_RULES]), max_size=4, unique_by=lambda rule: rule.name)
+
+
+@given(streams, st.lists(st.tuples(others, st.sampled_from(Mode)), min_size=1, max_size=5))
+def test_the_laws_hold_whatever_is_reloaded(stream, reloads):
+    """Also with rules that come, go, change, and only observe for a while; no count goes back, no ban is lost."""
+    allow, steps = stream
+    world, before = World(allow), {}
+    for number, action in enumerate(steps):
+        world.take(action)
+        rules, mode = reloads[number % len(reloads)]
+        banned = dict(world.kernel)
+        world.engine.reload(rules, mode=mode)
+        world.settle()
+        assert world.kernel == banned, "a reload bans nobody and lets nobody in"
+        counts = dict(world.engine.tally.counts)
+        assert all(counts[name] >= count for name, count in before.items()), "a count never goes back"
+        before = counts
+    world.end()
+
+
 offence = st.tuples(
     st.sampled_from([0, 0, 1, 1, 2, 20, 30, 49, 50, 99, 100, 101, 250]),  # pause before it is read
     st.sampled_from([0, 0, 1, 30, 50, 60, 99, 100]),  # its age then
@@ -75,6 +113,32 @@ def test_the_window_is_exact(offences, threshold):
             assert total == exact
         elif total != exact:  # only the newest `threshold` are kept
             assert threshold <= total <= exact
+
+
+@given(
+    st.lists(offence, min_size=10, max_size=60),
+    st.lists(st.tuples(st.integers(20, 300), st.integers(1, 6)), min_size=1, max_size=6),
+)
+def test_a_window_of_another_span_keeps_what_fits(offences, shapes):
+    """Against two models: one forgets at once what leaves the window as it is, one never."""
+    span, most = least = shapes[0]
+    window, kept, history, now = Window(span, most), [], [], 1_000
+    for number, (pause, age, weight, source, proven) in enumerate(offences):
+        now += pause
+        kept = [one for one in kept if now - span < one[1]]
+        if number % 5 == 4:
+            span, most = shapes[number // 5 % len(shapes)]
+            least = min(least, (0, most), key=lambda shape: shape[1])
+            window.reshape(span, most)
+            kept = [one for one in kept if now - span < one[1]]
+        total = window.add(source, now - age, weight, now, proven=proven)
+        for memory in (kept, history):
+            memory.append((source, now - age, weight))
+        surely, exact = (
+            sum(w for s, at, w in memory if s == source and now - span < at <= now) for memory in (kept, history)
+        )
+        assert min(surely, least[1]) <= total <= exact
+    assert window.evicted == 0
 
 
 PAUSES = [0, SECOND, 20 * SECOND, MINUTE - 1, MINUTE, 2 * MINUTE]
