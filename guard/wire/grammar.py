@@ -125,7 +125,7 @@ class Grammar:
 
 
 class _Reader:
-    """One row as an expression. `_order` has the number of each group of _GROUPS in it, that of an empty one if none."""
+    """One row as an expression; `_order` has the numbers of its groups, that of an empty one where it has none."""
 
     __slots__ = ("_kind", "_order", "_service", "match")
 
@@ -164,7 +164,7 @@ class _Reader:
         source, transport = sender
         return SecurityEvent(
             Wall(at + int(milli) * MILLISECOND), self._kind, self._service, account, session, source, transport,
-            int(port), acl, request, challenge, response, password == "1",
+            int(port), acl, request, challenge, response, password == "1",  # noqa: S105 - UsingPassword, a flag
         )  # fmt: skip
 
 
