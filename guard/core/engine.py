@@ -167,13 +167,15 @@ class Engine:
             if not kept:
                 self._record([Change(Op.REMOVE, ban)])
 
-    def allow_source(self, source: Source, now: Instant) -> None:
-        """Put a source on the allowlist, and lift every ban that touches it."""
+    def allow_source(self, source: Source, now: Instant) -> list[Source]:
+        """Put a source on the allowlist; lift every ban that touches it, and return whose they were."""
         now = self._advance(now)
         self.allow.add(source)
         around = [self.ledger.get(widen(source, length)) for length in range(source[1])]
-        for ban in [*self.ledger.inside(source), *filter(None, around)]:
-            self._record(self.ledger.lift(ban.source))
+        lifted = [ban.source for ban in [*self.ledger.inside(source), *filter(None, around)]]
+        for banned in lifted:
+            self._record(self.ledger.lift(banned))
+        return lifted
 
     def disallow_source(self, source: Source) -> bool:
         """Take a source off the allowlist; False if it was not on it."""

@@ -66,6 +66,7 @@ class Enforcer:
         self._held: dict[Source, Scope] = {}  # what the kernel was made to hold
         self._look_at = Instant(0)
         self._layout_due = self._ports_due = False
+        self._accept_due: dict[Source, bool] = {}  # who is accepted by now, or no longer
         self._gone = False  # the table has to be made again, with all bans
         self._retry_in = RETRY_FIRST
         self._retry: asyncio.TimerHandle | None = None
@@ -135,21 +136,28 @@ class Enforcer:
             else:
                 del self._held[source]  # the kernel ends it by itself
                 self.recorder.record(change)
-        if (self._due or self._layout_due or self._ports_due or self._gone) and self._retry is None:
+        waits = self._due or self._layout_due or self._ports_due or self._accept_due or self._gone
+        if waits and self._retry is None:
             self._apply()
         for alarm in self.engine.take_alarms():
             self.recorder.tell(alarm)
         self._arm()
 
-    def allow(self, added: Iterable[Source], gone: Iterable[Source]) -> None:
-        """Change the allowlist: in the engine, which lifts the bans it touches, and in the kernel."""
+    def allow(self, added: Iterable[Source], gone: Iterable[Source]) -> list[Source]:
+        """Change the allowlist: in the engine, which lifts the bans it touches, and in the kernel.
+
+        Return whose bans were lifted.
+        """
+        lifted = []
         for source in added:
-            self.engine.allow_source(source, self.now())
+            lifted += self.engine.allow_source(source, self.now())
+            self._accept_due[source] = True
         for source in gone:
             self.engine.disallow_source(source)
+            self._accept_due[source] = False
         self.layout = replace(self.layout, allow=tuple(self.engine.allow))
-        self._layout_due = True
         self.settle()
+        return lifted
 
     def _apply(self) -> None:
         try:
@@ -189,23 +197,38 @@ class Enforcer:
         """Bring what is due to the kernel; FirewallError if it refuses."""
         if not self._gone:
             try:
-                if self._layout_due:
+                if self._layout_due or not self._adjust():
                     self.firewall.dropped()  # setup() alone would make a lost table again without the bans in it
-                    self.firewall.setup(self.layout)
-                    self._layout_due = self._ports_due = False
-                elif self._ports_due:  # a whole setup() takes 10 to 100 ms, in which the attack goes on
-                    self.firewall.close_ports(self.layout.sip_ports)
-                    self._ports_due = False
+                    self._set_up()
                 self.firewall.apply(list(self._due.values()), self.now())
             except TableGone as error:
                 self._lose(error)
             else:
                 return
-        self.firewall.setup(self.layout)
-        self._layout_due = self._ports_due = False
+        self._set_up()
         lifted = [change for change in self._due.values() if change.op is Op.REMOVE]  # setup() keeps what is left
         self.firewall.apply([*lifted, *(Change(Op.ADD, ban) for ban in self.engine.ledger)], self.now())
         self._gone = False
+
+    def _adjust(self) -> bool:
+        """Bring ports and accepted networks as elements: a whole setup() takes 10 to 100 ms. False if it needs one."""
+        if self._ports_due:  # the attack goes on meanwhile
+            self.firewall.close_ports(self.layout.sip_ports)
+            self._ports_due = False
+        if self._accept_due:
+            added, gone = (
+                [source for source, accepted in self._accept_due.items() if accepted is wanted]
+                for wanted in (True, False)
+            )
+            if not self.firewall.accept(added, gone):
+                return False
+            self._accept_due.clear()
+        return True
+
+    def _set_up(self) -> None:
+        self.firewall.setup(self.layout)
+        self._layout_due = self._ports_due = False
+        self._accept_due.clear()
 
     def _look(self) -> None:
         """Look whether our table is still there."""

@@ -1,6 +1,6 @@
 """The only code that changes the kernel.
 
-A backend is seven methods and a name. All calls are synchronous: a batch is one `sendmsg` that the kernel carries out
+A backend is eight methods and a name. All calls are synchronous: a batch is one `sendmsg` that the kernel carries out
 before it returns, microseconds later (docs/decisions/0004), so there is nothing to await. Nobody else's table, chain,
 set or rule is ever touched.
 """
@@ -53,6 +53,12 @@ class Firewall(Protocol):
         """Have the scopes `sip` and `slow` close these ports too, beside those of the layout. One small batch.
 
         A port is learnt from the attack that the next ban has to stop, so this may not cost what setup() does.
+        """
+
+    def accept(self, added: Collection[Source], gone: Collection[Source]) -> bool:
+        """Let these networks in whatever is banned, and those no longer, beside the others of the layout.
+
+        One small batch; False, and nothing has changed, if setup() is needed for it.
         """
 
     def apply(self, changes: Sequence[Change], now: Instant) -> None:

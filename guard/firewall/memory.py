@@ -51,6 +51,15 @@ class Memory:
             raise FirewallError("memory: close_ports() before setup()")
         self._layout = replace(self._layout, sip_ports={*self._layout.sip_ports, *ports})
 
+    def accept(self, added: Collection[Source], gone: Collection[Source]) -> bool:
+        """Change the accepted networks; FirewallError before setup()."""
+        if self._layout is None:
+            raise FirewallError("memory: accept() before setup()")
+        for source in added:
+            check_source(source)
+        self._layout = replace(self._layout, allow=tuple(sorted({*self._layout.allow, *added}.difference(gone))))
+        return True
+
     def apply(self, changes: Sequence[Change], now: Instant) -> None:
         """Carry out changes in order; FirewallError if a set is full or a source is no network."""
         if self._layout is None:

@@ -22,7 +22,7 @@ from guard.firewall import nftopology as topology
 from guard.firewall.nfsocket import NetlinkSocket, Refusal, refused
 from guard.firewall.nftcodec import ObjectMessage, SetMessage, decode
 from guard.firewall.nftopology import ALLOW, TABLE, SetKey, parse_name
-from guard.firewall.nftsetup import build, elements_of, setup_refused
+from guard.firewall.nftsetup import allow_sets, build, elements_of, setup_refused
 from guard.firewall.plan import SCOPES, check, fold
 from guard.wire.nfnetlink import CREATE, EXCLUSIVE, Kind, Message, attributes
 
@@ -57,6 +57,7 @@ class Nftables:
     def __init__(self) -> None:
         self._kernel = NetlinkSocket()
         self._layout: Layout | None = None
+        self._allow: frozenset[SetKey] = frozenset()
         self._sets: dict[bytes, tuple[_BanSet, ...]] = {}  # by family and prefix length, in the order of SCOPES
 
     def setup(self, layout: Layout) -> None:
@@ -66,6 +67,7 @@ class Nftables:
         if refusal is not None:
             raise setup_refused(refusal, built.messages)
         self._layout = layout
+        self._allow = frozenset(allow_sets(layout.allow))
         self._sets = {}
         for key in built.ban_sets:
             kind = bytes((key.family, key.length))
@@ -80,6 +82,25 @@ class Nftables:
         refusal = self._kernel.commit(messages) if messages else None
         if refusal is not None:
             raise _refused(refusal, messages, self._layout)
+
+    def accept(self, added: Collection[Source], gone: Collection[Source]) -> bool:
+        """Change elements of the allow sets; False if there is no set for a prefix length yet. TableGone as above."""
+        if self._layout is None:
+            raise FirewallError("nftables: accept() before setup()")
+        coming, going = allow_sets(added), allow_sets(gone)
+        if not self._allow.issuperset(coming):
+            return False
+        messages: list[Message] = []
+        for sets, steps in ((coming, (_PUT,)), (going, (_PUT, _TAKE))):
+            for key in self._allow.intersection(sets):
+                writer = key.writer()
+                bare = writer.bare(source[2:] for source in sets[key])
+                for step in steps:
+                    messages += writer.messages(step, CREATE if step is _PUT else 0, bare)
+        refusal = self._kernel.commit(messages) if messages else None
+        if refusal is not None:
+            raise _refused(refusal, messages, self._layout)
+        return True
 
     def apply(self, changes: Sequence[Change], now: Instant) -> None:
         """Carry out changes in transactions of up to 20,000. TableGone if setup() is needed again.

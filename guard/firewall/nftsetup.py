@@ -44,7 +44,7 @@ class Built(NamedTuple):
 
 def build(kernel: NetlinkSocket, layout: Layout) -> Built:
     """Look at what stands and write the transaction; FirewallError if something of our name is not ours."""
-    allow = _allow_sets(layout.allow)
+    allow = allow_sets(layout.allow)
     found = _survey(kernel)
     bans = {key: attrs for name, attrs in found.items() if (key := parse_name(name)) and key.purpose != ALLOW}
     filled = frozenset(key for key in bans if _holds_any(kernel, key))
@@ -105,7 +105,8 @@ def setup_refused(refusal: Refusal, messages: Sequence[Message]) -> FirewallErro
     return refused(refusal.errno, f"the kernel refused to set up table inet {TABLE}, at {what}; nothing was changed")
 
 
-def _allow_sets(allow: Iterable[Source]) -> dict[SetKey, list[Source]]:
+def allow_sets(allow: Iterable[Source]) -> dict[SetKey, list[Source]]:
+    """Sort networks by the sets they belong to; FirewallError on a source that is no network."""
     sets: dict[SetKey, list[Source]] = {}
     for source in allow:
         check_source(source)

@@ -72,6 +72,7 @@ class Kernel(Memory):
         super().__init__()
         self.refuses = 0
         self.table = False
+        self.lacks_set = False  # for a prefix length of the allowlist
         self.calls = []
 
     def setup(self, layout):
@@ -90,6 +91,14 @@ class Kernel(Memory):
             raise TableGone("table inet astguard is gone")
         self._call(set(ports))
         super().close_ports(ports)
+
+    def accept(self, added, gone):
+        if not self.table:
+            raise TableGone("table inet astguard is gone")
+        if self.lacks_set:
+            return False
+        self._call(("accept", *added, *gone))
+        return super().accept(added, gone)
 
     def dropped(self):
         if not self.table:
@@ -432,6 +441,25 @@ def test_a_port_learnt_while_the_kernel_refuses_or_the_table_is_gone_is_closed_l
     house.kernel.flush()
     house.attack_at(5090, TWO)
     assert [house.kernel.verdict(who, port) for who in (ONE, TWO) for port in (5080, 5090)] == [Scope.SIP] * 4
+
+
+def test_who_is_allowed_makes_no_layout_anew_and_whose_bans_that_lifts_is_told(house):
+    house.attack(ONE, TWO)
+    assert house.enforcer.allow({ONE}, set()) == [ONE]
+    assert house.enforcer.allow({THREE}, {ONE}) == []
+    assert house.enforcer.allow({parse_source("198.51.100.0/24")}, set()) == [TWO]
+    assert [call for call in house.kernel.calls if not isinstance(call, int)] == [
+        "setup", ("accept", ONE), ("accept", THREE, ONE), ("accept", parse_source("198.51.100.0/24")),
+    ]  # fmt: skip
+    assert (house.held, house.kernel._layout.allow) == (set(), (parse_source("198.51.100.0/24"), THREE))
+
+
+def test_the_first_network_of_a_length_on_the_allowlist_has_the_layout_made_anew(house):
+    house.attack(ONE)
+    house.kernel.lacks_set = True
+    house.enforcer.allow({parse_source("192.0.2.0/24")}, set())
+    assert house.kernel.calls == ["setup", 1, "setup", 0]
+    assert (house.held, house.kernel._layout.allow) == ({ONE}, (parse_source("192.0.2.0/24"),))
 
 
 def test_an_allowlist_that_the_kernel_refused_is_brought_later(house):

@@ -148,6 +148,18 @@ def test_setup_again_keeps_the_bans(backend):
     expect(backend, ban("203.0.113.0/24", "2h"), bans[2])
 
 
+def test_networks_are_accepted_and_no_longer_and_the_bans_stay(backend):
+    with pytest.raises(FirewallError, match=r"accept\(\) before setup\(\)"):
+        choose(backend.name).accept([], [])
+    bans = [ban("198.51.100.0/24"), ban("2001:db8:5::/64", scope=Scope.SIP)]
+    backend.setup(Layout(allow=[parse_source("192.0.2.1"), parse_source("2001:db8::1")]))
+    backend.apply([Change(Op.ADD, one) for one in bans], NOW)
+    one, six, other = (parse_source(text) for text in ("198.51.100.7", "2001:db8:5::7/128", "198.51.100.8"))
+    for added, gone in (([one, six], []), ([one], []), ([other], [one, six]), ([], [one, other]), ([], [])):
+        assert backend.accept(added, gone)
+    expect(backend, *bans)
+
+
 def test_ports_are_closed_beside_those_of_the_layout_and_may_be_closed_twice(backend):
     with pytest.raises(FirewallError, match=r"close_ports\(\) before setup\(\)"):
         choose(backend.name).close_ports([5080])

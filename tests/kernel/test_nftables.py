@@ -186,6 +186,17 @@ def test_a_flushed_table_has_an_error_of_its_own_and_comes_back_with_setup(place
     assert set(elements(place, "all4_24")) == {"203.0.113.0"}
 
 
+def test_a_network_of_a_length_without_a_set_is_not_accepted_by_halves(place, firewall):
+    firewall.setup(Layout(allow=ALLOW[:1]))
+    assert not firewall.accept([parse_source("192.0.2.67"), parse_source("192.0.3.0/24")], ALLOW[:1])
+    assert set(elements(place, "allow4_32")) == {"192.0.2.66"}
+    assert firewall.accept([parse_source("192.0.2.67")], [*ALLOW, parse_source("192.0.2.68")])
+    assert set(elements(place, "allow4_32")) == {"192.0.2.67"}
+    place.run("nft", "flush ruleset")
+    with pytest.raises(TableGone):
+        firewall.accept(ALLOW[:1], [])
+
+
 def test_a_batch_after_a_refused_one_reads_its_own_answer(firewall):
     firewall.setup(Layout())
     first = firewall._kernel

@@ -153,6 +153,20 @@ def test_the_allowlist_is_accepted_before_any_ban_is_looked_at(air, firewall, al
             assert air.heard(stopped, count=30) < 10
 
 
+def test_who_is_accepted_by_now_is_heard_at_once_and_no_longer_when_that_ends(air, firewall):
+    own = [parse_source("192.0.2.1"), parse_source("2001:db8:1::1/128")]
+    firewall.setup(Layout(allow=own))
+    firewall.apply([add("198.51.100.0/24"), add("2001:db8:5::/64")], NOW)
+    added = [parse_source("198.51.100.7"), parse_source("2001:db8:5::7/128")]
+    hosts = ("198.51.100.7", "2001:db8:5::7", "198.51.100.8")
+    assert firewall.accept(added, [])
+    assert [air.heard(address) for address in hosts] == [1, 1, 0]
+    assert firewall.accept([], added[:1])
+    assert [air.heard(address) for address in hosts] == [0, 1, 0]
+    assert firewall.accept([], added)
+    assert [air.heard(address) for address in hosts] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("source", ["198.51.100.7", "198.51.100.0/24", "2001:db8:5::/64"])
 def test_the_scope_sip_closes_the_sip_ports_only(air, firewall, source):
     address = "2001:db8:5::7" if ":" in source else "198.51.100.7"
