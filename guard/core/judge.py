@@ -239,8 +239,9 @@ def _cause(ban: Ban, *, closed: bool) -> str:
     if ban.scope is Scope.SIP and not closed:
         return "that port is not among those that are closed, add it to firewall.sip_ports"
     return (
-        "the ban was taken out of the kernel, a proxy in front of Asterisk hides who sends, or Asterisk has a network "
-        "namespace of its own"
+        "that port is closed, so it comes in by a port that is redirected to it, by a proxy in front of Asterisk that "
+        "keeps the senders' addresses, or Asterisk is in another network namespace than astguard; or else the ban was "
+        "taken out of the kernel"
     )
 
 

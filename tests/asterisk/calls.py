@@ -6,11 +6,11 @@ import contextlib
 import re
 import socket
 import struct
-import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from tests.asterisk.sip import Session
+from tests.asterisk.worker import Worker
 
 if TYPE_CHECKING:
     from tests.asterisk.person import Person
@@ -19,7 +19,7 @@ PACKET = 0.02
 """Seconds of sound in a packet."""
 
 
-class Call:
+class Call(Worker):
     """Somebody talks to the echo, fifty packets a second, until he hangs up."""
 
     def __init__(self, person: Person, account: str) -> None:
@@ -35,16 +35,10 @@ class Call:
         port = re.search(r"^m=audio (\d+) ", self._line.heard, re.MULTILINE)
         assert port, self._line.heard
         self._sound.connect((person.pbx.address, int(port[1])))
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._talk, daemon=True)
-        self._thread.start()
+        super().__init__()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(5)
+    def leave(self) -> None:
+        """Hang up."""
         self._line.ask("BYE", self._account, self._session, to="600", tail=self._line.tail)
         self._line.__exit__()
         self._sound.close()
@@ -54,9 +48,10 @@ class Call:
         time.sleep(5 * PACKET)
         return len(set(range(min(self._came, default=0), self.sent - 10)) - self._came)
 
-    def _talk(self) -> None:
+    def work(self) -> None:
+        """Talk, and note what comes back."""
         due = time.monotonic()
-        while not self._over.is_set():
+        while not self.over.is_set():
             self._sound.send(
                 struct.pack("!BBHII", 0x80, 0, self.sent & 0xFFFF, self.sent * 160, 7)
                 + self.sent.to_bytes(4)

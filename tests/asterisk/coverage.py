@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import threading
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.asterisk.worker import Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,22 +47,13 @@ class Seen(NamedTuple):
     headers: tuple[str, ...]
 
 
-class Witness:
+class Witness(Worker):
     """Listens from the first moment to the last, comes back when Asterisk does, and keeps every byte."""
 
     def __init__(self, pbx: Host, record: Path) -> None:
         self.seen: Counter[Seen] = Counter()
         self._pbx, self._record, self._read = pbx, record, 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(5)
+        super().__init__()
 
     def look(self) -> set[tuple[str, str]]:
         """Count what is new, and tell which events of which services were seen so far."""
@@ -104,20 +96,21 @@ class Witness:
                 lines.append(f"  {event:<24} {'-':<6}   cannot be provoked: {NEVER[event]}")
         return "\n".join(lines)
 
-    def _listen(self) -> None:
+    def work(self) -> None:
+        """Keep what comes, on one connection after the other."""
         login = b"Action: Login\r\nUsername: monitor\r\nSecret: right-monitor\r\n\r\n"
         with self._record.open("ab", buffering=0) as record:
-            while not self._over.is_set():
+            while not self.over.is_set():
                 with contextlib.suppress(OSError), self._pbx.entered():
                     ami = socket.create_connection(("127.0.0.1", 5038), timeout=0.5)
                     with ami:
                         ami.sendall(login)
                         self._keep(ami, record)
-                self._over.wait(0.05)
+                self.over.wait(0.05)
 
     def _keep(self, ami: socket.socket, record) -> None:
         rest = b""
-        while not self._over.is_set():
+        while not self.over.is_set():
             with contextlib.suppress(TimeoutError):
                 piece = ami.recv(1 << 18)
                 if not piece:

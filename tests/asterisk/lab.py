@@ -98,20 +98,26 @@ class Lab:
 
     @contextlib.contextmanager
     def astguard(
-        self, *allow: str, wait: bool = True, environment: dict[str, str] | None = None, **settings: object
+        self,
+        *allow: str,
+        wait: bool = True,
+        environment: dict[str, str] | None = None,
+        on: Host | None = None,
+        **settings: object,
     ) -> Iterator[Guard]:
-        """Run astguard with a state of its own, with these settings over the usual ones.
+        """Run astguard with a state of its own, with these settings over the usual ones; `on` another host than the PBX.
 
         Bans stay in the kernel when it stops, so all there is goes at the end.
         """
         folder = self.folder / f"astguard-{time.monotonic_ns()}"
-        guard = Guard(self.pbx, folder, self.folder, {"allow": list(allow), **settings}, environment or {})
+        host = on or self.pbx
+        guard = Guard(host, folder, self.folder, {"allow": list(allow), **settings}, environment or {})
         try:
             guard.start(wait=wait)
             yield guard
         finally:
             guard.stop()
-            self.pbx.run("nft", "flush", "ruleset", check=True)  # of the namespace, which is the lab's alone
+            host.run("nft", "flush", "ruleset", check=True)  # of the namespace, which is the lab's alone
 
 
 @contextlib.contextmanager

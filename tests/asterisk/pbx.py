@@ -126,6 +126,7 @@ class Asterisk:
             "{loads}": "".join(f"load = {name}.so\n" for name in modules.split()),
         }
         self._files = {**CONFIGURATION, **changes}
+        self._environment: list[str] = []
         self._write(self._files)
 
     def _write(self, files: Mapping[str, str]) -> None:
@@ -142,9 +143,9 @@ class Asterisk:
             'mount --bind "$1" "$2/lab" && mount --bind "$1/log" "$2$3" && '
             'mount -t proc proc "$2/proc" && mount --rbind /dev "$2/dev"'
         )
-        start = f'{mount} && exec chroot "$2" /usr/sbin/asterisk -f -C /lab/etc/asterisk.conf'
+        start = f'{mount} && root="$2" && shift 3 && exec chroot "$root" env "$@" /usr/sbin/asterisk -f -C /lab/etc/asterisk.conf'
         with (self._folder / "console").open("w") as console:
-            command = self._host.command("sh", "-c", start, "sh", self._folder, self._root, LOGS)
+            command = self._host.command("sh", "-c", start, "sh", self._folder, self._root, LOGS, *self._environment)
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
         if wait:
             self.wait_until_up()
@@ -178,6 +179,17 @@ class Asterisk:
             yield
         finally:
             self._process.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def with_environment(self, *words: str) -> Iterator[None]:
+        """Run with these words for env(1) for a while; a restart each way."""
+        self._environment = list(words)
+        try:
+            self._again("")
+            yield
+        finally:
+            self._environment = []
+            self._again("")
 
     def say(self, command: str) -> str:
         """Give a command of Asterisk's own command line."""

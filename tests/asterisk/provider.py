@@ -6,7 +6,9 @@ import contextlib
 import re
 import socket
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.asterisk.worker import Worker
 
 if TYPE_CHECKING:
     from tests.asterisk.person import Person
@@ -14,29 +16,24 @@ if TYPE_CHECKING:
 _KEPT = re.compile(r"^(?:Via|From|To|Call-ID|CSeq|Contact):.*$", re.MULTILINE | re.IGNORECASE)
 
 
-class Provider:
+class Provider(Worker):
     """Asks who registers for a password once, and then says yes."""
 
     def __init__(self, person: Person) -> None:
         self.registered = threading.Event()
-        self._over = threading.Event()
         with person.host.entered():
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((person.host.address, 5060))
         self._socket.settimeout(0.2)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        super().__init__()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(5)
+    def leave(self) -> None:
+        """Close the port."""
         self._socket.close()
 
-    def _serve(self) -> None:
-        while not self._over.is_set():
+    def work(self) -> None:
+        """Answer who registers."""
+        while not self.over.is_set():
             with contextlib.suppress(TimeoutError):
                 data, peer = self._socket.recvfrom(65_535)
                 said = data.decode(errors="replace")
