@@ -8,7 +8,7 @@
     ├── CaptureError       1    a recording that replay cannot read
     ├── FirewallError      1    the kernel said no
     │   ├── FirewallUnavailable 1   ... and will go on saying it: no root, no nf_tables
-    │   └── TableGone    1    ... because somebody removed our table: set it up and add the bans again
+    │   └── TableGone    1    ... because somebody removed or changed what is ours: set it up, add the bans again
     └── ControlError       1    a request to the running daemon failed
         ├── DaemonUnreachable 3
         └── NotFound       4
@@ -68,7 +68,14 @@ class FirewallUnavailable(FirewallError):
 
 
 class TableGone(FirewallError):
-    """Our table or one of its sets is not there any more: somebody flushed it. Call setup() and add the bans again."""
+    """Something of ours is not there any more, or is another: somebody flushed it. Call setup() and add the bans again.
+
+    `bans_kept`: the sets of bans are still those we filled, so the bans need not be added again.
+    """
+
+    def __init__(self, message: str, *, bans_kept: bool = False) -> None:
+        super().__init__(message)
+        self.bans_kept = bans_kept
 
 
 class ControlError(GuardError):

@@ -11,19 +11,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guard.core.address import covers, is_host, length, widen
-from guard.core.ban import Op
+from guard.core.ban import Change, Op
 from guard.core.rule import Scope
 from guard.core.units import SECOND, Instant
 from guard.errors import FirewallError
-from guard.firewall import BATCH, SLACK
+from guard.firewall import BATCH, NEVER, SLACK
 from guard.firewall.plan import check, check_source
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from guard.core.address import Source
-    from guard.core.ban import Change
-    from guard.firewall import Layout
+    from guard.core.ban import Ban
+    from guard.core.ledger import SetKey
+    from guard.firewall import Layout, Monitor
 
 # On a packet that sets of several scopes match, the kernel carries out the strongest.
 _STRONGEST_FIRST = (Scope.ALL, Scope.SIP, Scope.SLOW)
@@ -39,11 +40,27 @@ class Memory:
         self._ends: dict[tuple[Source, Scope], Instant] = {}
         self._now = Instant(0)
 
-    def setup(self, layout: Layout) -> None:
+    def setup(self, layout: Layout, bans: Collection[Ban] = (), now: Instant = NEVER) -> None:
         """Take the layout; bans already held are kept."""
         for source in layout.allow:
             check_source(source)
         self._layout = layout
+        if bans:
+            self.apply([Change(Op.ADD, ban) for ban in bans], now)
+
+    def restore(self, bans: Sequence[Ban], now: Instant) -> None:
+        """Add the bans that are missing."""
+        self.apply([Change(Op.ADD, ban) for ban in bans if (ban.source, ban.scope) not in self._ends], now)
+
+    def look(self) -> None:
+        """Find all as it was made: nobody else gets at it."""
+
+    def watch(self) -> Monitor | None:
+        """Return None: nobody else gets at it."""
+        return None
+
+    def tidy(self, in_use: Collection[SetKey]) -> None:
+        """Do nothing: there are no sets."""
 
     def close_ports(self, ports: Collection[int]) -> None:
         """Close these ports too; FirewallError before setup()."""
@@ -116,6 +133,10 @@ class Memory:
     def held(self) -> Mapping[tuple[Source, Scope], float]:
         """List what is held at the last apply()'s instant, with seconds left."""
         return {key: (until - self._now) / SECOND for key, until in self._ends.items()}
+
+    def listing(self) -> Iterator[Mapping[tuple[Source, Scope], float]]:
+        """List what is held in one part."""
+        return iter([self.held()])
 
     def teardown(self) -> None:
         """Forget everything."""

@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from guard.errors import FirewallError, FirewallUnavailable
@@ -27,6 +28,7 @@ _BUFFER = 8 << 20
 _TIMEOUT = struct.pack("@ll", 5, 0)  # struct timeval; never waited for in practice, see above
 _SEQUENCES = 1 << 31
 _TRIES = 5
+_PORTS = 16
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10  # linux/netlink.h: an error does not carry the whole refused message (64 KiB) back
@@ -49,36 +51,25 @@ class NetlinkSocket:
         self._socket: socket.socket | None = None
         self._sequence = 1
         self.room = 0  # bytes that one send() may have; known once the socket is open
+        self.ports: deque[int] = deque(maxlen=_PORTS)  # the kernel's numbers of our sockets, the present one last
 
     def open(self) -> socket.socket:
         """Return the socket; FirewallUnavailable if the kernel has no netfilter netlink."""
         if self._socket is not None:
             return self._socket
         try:
-            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+            self._socket = open_netfilter(_BUFFER)
         except OSError as fault:
             raise _broken(fault) from fault
-        try:
-            self._prepare(opened)
-        except OSError as fault:
-            opened.close()
-            raise _broken(fault) from fault
-        self._socket = opened
-        return opened
+        self.room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - 32  # netlink_sendmsg keeps 32 bytes
+        self.ports.append(self._socket.getsockname()[0])
+        return self._socket
 
-    def _prepare(self, opened: socket.socket) -> None:
-        for forced, plain in ((32, socket.SO_SNDBUF), (33, socket.SO_RCVBUF)):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
-            try:
-                opened.setsockopt(socket.SOL_SOCKET, forced, _BUFFER)
-            except PermissionError:
-                # Root of an unprivileged container may change its own tables, but on older kernels not go over
-                # net.core.wmem_max. Whether we may at all is told by the first transaction.
-                opened.setsockopt(socket.SOL_SOCKET, plain, _BUFFER)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEOUT)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
-        opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
-        opened.bind((0, 0))
-        self.room = opened.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - 32  # netlink_sendmsg keeps 32 bytes
+    @property
+    def port(self) -> int:
+        """The kernel's number of this socket, by which it marks what was done through it; opens the socket."""
+        self.open()
+        return self.ports[-1]
 
     def close(self) -> None:
         """Close it; the next use opens another."""
@@ -138,6 +129,27 @@ class NetlinkSocket:
         finally:
             if not finished:
                 self.close()  # whoever leaves a listing early leaves the rest of it in the queue
+
+
+def open_netfilter(buffer: int, groups: int = 0) -> socket.socket:
+    """Open a netfilter socket with buffers of this many bytes, which hears these groups; OSError if that is refused."""
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    try:
+        for forced, plain in ((32, socket.SO_SNDBUF), (33, socket.SO_RCVBUF)):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
+            try:
+                opened.setsockopt(socket.SOL_SOCKET, forced, buffer)
+            except PermissionError:
+                # Root of an unprivileged container may change its own tables, but on older kernels not go over
+                # net.core.wmem_max. Whether we may at all is told by the first transaction.
+                opened.setsockopt(socket.SOL_SOCKET, plain, buffer)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEOUT)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
+        opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        opened.bind((0, groups))
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def refused(number: int, what: str) -> FirewallError:

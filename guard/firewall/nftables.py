@@ -1,12 +1,6 @@
-"""The nftables backend: our table, and the bans as elements that the kernel itself ends.
+"""The nftables backend: our table, made and looked after in one place.
 
-An add is first sent so that the kernel refuses it if the element is there (NLM_F_EXCL), which is nearly never. If it
-refuses, the batch goes again in the sturdy form add, delete, add. A plain second add would not do: before kernel 6.12
-it keeps the old timeout silently, and since then it moves the end only if the timeout is another one than before
-(nft_add_set_elem; a test shows it). The refused batch costs a grace period of the kernel, 10 to 20 ms.
-
-A removal is add, delete, because deleting what is not there fails the whole batch with ENOENT. So ENOENT has one
-meaning left: table or set are gone.
+How bans become elements is told in nftbans.py, what stands besides them in nftopology.py.
 """
 
 from __future__ import annotations
@@ -14,39 +8,34 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, cast
 
-from guard.core.address import Source
-from guard.core.rule import Scope
+from guard.core.ban import Change, Op
 from guard.errors import FirewallError, TableGone
-from guard.firewall import BATCH, SLACK
+from guard.firewall import BATCH, NEVER
 from guard.firewall import nftopology as topology
-from guard.firewall.nfsocket import NetlinkSocket, Refusal, refused
-from guard.firewall.nftcodec import ObjectMessage, SetMessage, decode
-from guard.firewall.nftopology import ALLOW, TABLE, SetKey, parse_name
-from guard.firewall.nftsetup import allow_sets, build, elements_of, setup_refused
+from guard.firewall.nfsocket import NetlinkSocket, refused
+from guard.firewall.nftbans import CHANGE_BYTES, BanSets, batch_refused, table_gone
+from guard.firewall.nftcodec import ObjectMessage, decode
+from guard.firewall.nftlisting import bans_of
+from guard.firewall.nftlook import difference, generation, look
+from guard.firewall.nftmonitor import NftMonitor
+from guard.firewall.nftopology import TABLE, SetKey
+from guard.firewall.nftsetup import allow_sets, build, setup_refused, without
 from guard.firewall.plan import SCOPES, check, fold
-from guard.wire.nfnetlink import CREATE, EXCLUSIVE, Kind, Message, attributes
+from guard.wire.nfnetlink import CREATE, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from guard.core.ban import Change
+    from guard.core.address import Source
+    from guard.core.ban import Ban
+    from guard.core.ledger import SetKey as InUse
+    from guard.core.rule import Scope
     from guard.core.units import Instant
     from guard.firewall import Layout
-    from guard.firewall.plan import Fold
+    from guard.firewall.nftlook import Standing
+    from guard.wire.nfnetlink import Message
 
-_CHANGE_BYTES = 256  # at most: an IPv6 ban in the sturdy form (3 x 40) that replaces elements of two scopes (4 x 28)
 _PUT, _TAKE = Kind.NEW_ELEMENT, Kind.DEL_ELEMENT
-
-
-class _BanSet:
-    """What is known of one set; `filled` is false as long as nothing of ours can be in it: then it is not searched."""
-
-    __slots__ = ("exists", "filled", "key", "writer")
-
-    def __init__(self, key: SetKey) -> None:
-        self.key = key
-        self.writer = key.writer()
-        self.exists = self.filled = False
 
 
 class Nftables:
@@ -58,21 +47,29 @@ class Nftables:
         self._kernel = NetlinkSocket()
         self._layout: Layout | None = None
         self._allow: frozenset[SetKey] = frozenset()
-        self._sets: dict[bytes, tuple[_BanSet, ...]] = {}  # by family and prefix length, in the order of SCOPES
+        self._standing: Standing | None = None  # as we made it; None: not made yet, or others had a hand in it
+        self._sets = BanSets()
 
-    def setup(self, layout: Layout) -> None:
+    def setup(self, layout: Layout, bans: Collection[Ban] = (), now: Instant = NEVER) -> None:
         """Make everything in one transaction, or change nothing: FirewallError names what stands in the way."""
-        built = build(self._kernel, layout)
-        refusal = self._kernel.commit(built.messages)
+        held: dict[SetKey, list[tuple[bytes, int]]] = {}
+        for kind, folded in fold((Change(Op.ADD, ban) for ban in bans), now).items():
+            for address, outcome in folded.last.items():
+                held.setdefault(SetKey(SCOPES[outcome & 3], *kind), []).append((address, outcome >> 2))
+        empty = [one.key for one in self._sets if one.exists and not one.filled]
+        before = generation(self._kernel)
+        built = build(self._kernel, layout, more=held, unused=empty, ours=self._layout is not None)
+        messages = list(built.messages)
+        for key, entries in held.items():
+            writer = key.writer()
+            messages += writer.messages(_PUT, CREATE, writer.timed(entries))
+        refusal = self._kernel.commit(messages)
         if refusal is not None:
-            raise setup_refused(refusal, built.messages)
+            raise setup_refused(refusal, messages)
         self._layout = layout
         self._allow = frozenset(allow_sets(layout.allow))
-        self._sets = {}
-        for key in built.ban_sets:
-            kind = bytes((key.family, key.length))
-            ban_set = (self._sets.get(kind) or self._add_kind(kind))[SCOPES.index(Scope(key.purpose))]
-            ban_set.exists, ban_set.filled = True, key in built.filled
+        self._sets.note(built.ban_sets, built.found.difference(empty).union(held))
+        self._has_changed(before)
 
     def close_ports(self, ports: Collection[int]) -> None:
         """Add elements to the set of ports, 0.1 ms where setup() takes 10 to 30; TableGone if setup() is needed."""
@@ -81,7 +78,7 @@ class Nftables:
         messages = topology.more_ports(ports)
         refusal = self._kernel.commit(messages) if messages else None
         if refusal is not None:
-            raise _refused(refusal, messages, self._layout)
+            raise batch_refused(refusal, messages, self._layout)
 
     def accept(self, added: Collection[Source], gone: Collection[Source]) -> bool:
         """Change elements of the allow sets; False if there is no set for a prefix length yet. TableGone as above."""
@@ -99,7 +96,7 @@ class Nftables:
                     messages += writer.messages(step, CREATE if step is _PUT else 0, bare)
         refusal = self._kernel.commit(messages) if messages else None
         if refusal is not None:
-            raise _refused(refusal, messages, self._layout)
+            raise batch_refused(refusal, messages, self._layout)
         return True
 
     def apply(self, changes: Sequence[Change], now: Instant) -> None:
@@ -109,53 +106,77 @@ class Nftables:
         """
         if self._layout is None:
             raise FirewallError("nftables: apply() before setup()")
-        most = min(BATCH, max(self._kernel.room // _CHANGE_BYTES, 1))
-        if len(changes) <= most:
-            self._transact(changes, now, self._layout)
-            return
-        check(changes)  # nothing is sent if any of them is wrong
+        if len(changes) > self._most:
+            check(changes)  # nothing is sent if any of them is wrong
+        self._transact(changes, now, self._layout)
+
+    def restore(self, bans: Sequence[Ban], now: Instant) -> None:
+        """Add bans in a form that takes no offence at those that are there: neither refused nor moved."""
+        if self._layout is None:
+            raise FirewallError("nftables: restore() before setup()")
+        self._transact([Change(Op.ADD, ban) for ban in bans], now, self._layout, kept=True)
+
+    @property
+    def _most(self) -> int:
+        return min(BATCH, max(self._kernel.room // CHANGE_BYTES, 1))
+
+    def _transact(self, changes: Sequence[Change], now: Instant, layout: Layout, *, kept: bool = False) -> None:
+        most = self._most
         for start in range(0, len(changes), most):
-            self._transact(changes[start : start + most], now, self._layout)
-
-    def _transact(self, changes: Sequence[Change], now: Instant, layout: Layout) -> None:
-        first: list[Message] = []  # what has to be there or away before the adds
-        adds: list[tuple[_BanSet, list[bytes]]] = []
-        for kind, folded in fold(changes, now).items():
-            sets = self._sets.get(kind) or self._add_kind(kind)
-            last = folded.last
-            for index, ban_set in enumerate(sets):
-                added = [(address, outcome >> 2) for address, outcome in last.items() if outcome & 3 == index]
-                lifted = _only_lifted(folded, index) if folded.lifted else []
-                if ban_set.filled and len(added) < len(last):
-                    lifted += [address for address, outcome in last.items() if outcome & 3 != index]
-                if lifted and ban_set.exists:
-                    bare = ban_set.writer.bare(lifted)
-                    first += ban_set.writer.messages(_PUT, CREATE, bare)
-                    first += ban_set.writer.messages(_TAKE, 0, bare)
-                if added:
-                    adds.append((ban_set, ban_set.writer.timed(added)))
-                    if not ban_set.exists:
-                        first += _make(ban_set.key, len(adds), layout)
-        messages = first[:]
-        for ban_set, entries in adds:
-            messages += ban_set.writer.messages(_PUT, CREATE | EXCLUSIVE, entries)
-        if not messages:
-            return
-        refusal = self._kernel.commit(messages)
-        if refusal is not None and refusal.errno == errno.EEXIST:
-            messages = first
-            for ban_set, entries in adds:
-                for step in (_PUT, _TAKE, _PUT):
-                    messages += ban_set.writer.messages(step, CREATE, entries)
+            batch = self._sets.batch(changes[start : start + most] if len(changes) > most else changes, now, layout)
+            messages = batch.plain(CREATE) if kept else batch.plain()
+            if not messages:
+                continue
+            before = generation(self._kernel) if batch.made else 0
             refusal = self._kernel.commit(messages)
-        if refusal is not None:
-            raise _refused(refusal, messages, layout)
-        for ban_set, _ in adds:
-            ban_set.exists = ban_set.filled = True
+            if refusal is not None and refusal.errno == errno.EEXIST:
+                messages = batch.sturdy()
+                refusal = self._kernel.commit(messages)
+            if refusal is not None:
+                raise batch_refused(refusal, messages, layout)
+            batch.done()
+            if batch.made:
+                self._has_changed(before, self._standing)
 
-    def _add_kind(self, kind: bytes) -> tuple[_BanSet, ...]:
-        sets = self._sets[kind] = tuple(_BanSet(SetKey(scope, *kind)) for scope in SCOPES)
-        return sets
+    def look(self) -> None:
+        """Compare table, chain, rules, sets and counters with what was made; TableGone names what differs."""
+        if self._layout is None:
+            raise FirewallError("nftables: look() before setup()")
+        if self._standing is None:
+            raise TableGone(f"somebody changed table inet {TABLE} just when we did; it has to be set up again")
+        differs = difference(self._standing, look(self._kernel))
+        if differs is not None:
+            text, kept = differs
+            raise TableGone(text, bans_kept=kept)
+
+    def watch(self) -> NftMonitor | None:
+        """Join the monitor group; None if the kernel does not let us."""
+        try:
+            return NftMonitor(self._kernel)
+        except OSError:
+            return None
+
+    def tidy(self, in_use: Collection[InUse]) -> None:
+        """Remove sets that were made on demand and hold nothing; TableGone if setup() is needed."""
+        self._sets.use(in_use)
+        unused = self._sets.unused()
+        if not unused or self._layout is None:
+            return
+        self.look()  # what somebody did to chain or sets is not to be taken for ours
+        before = generation(self._kernel)
+        messages = without(self._kernel, unused)
+        refusal = self._kernel.commit(messages)
+        if refusal is not None:
+            raise batch_refused(refusal, messages, self._layout)
+        for key in unused:
+            self._sets.of(key).exists = False
+        self._has_changed(before)
+
+    def _has_changed(self, before: int, grown_from: Standing | None = None) -> None:
+        """Take what stands for what we made, unless others had a hand in it since that generation."""
+        standing = look(self._kernel)
+        ours = standing.follows(before) or standing.makes_sense()
+        self._standing = standing if ours and (grown_from is None or standing.has_all_of(grown_from)) else None
 
     def dropped(self) -> Mapping[Scope, tuple[int, int]]:
         """Return packets and bytes by scope, counted since the table was made: a second setup() does not reset them."""
@@ -166,52 +187,33 @@ class Nftables:
         try:
             counters = [(scope, found[topology.counter_name(scope)]) for scope in SCOPES]
         except KeyError:
-            raise _table_gone() from None
+            raise table_gone() from None
         return {scope: (counter["PACKETS"], counter["BYTES"]) for scope, counter in counters}
 
     def held(self) -> Mapping[tuple[Source, Scope], float]:
         """List all bans in the kernel, with seconds left. Needs no setup(); nothing if there is no table."""
-        held = {}
-        for body in self._kernel.ask(topology.ask_sets()):
-            key = parse_name(str(decode(SetMessage, body)["NAME"]))
-            if key is not None and key.purpose != ALLOW:
-                start, scope = bytes((key.family, key.length)), Scope(key.purpose)
-                for address, left in elements_of(self._kernel, key).items():
-                    held[Source(start + address), scope] = float("inf") if left is None else left / 1000
-        return held
+        return {banned: left for part in bans_of(self._kernel) for banned, left in part.items()}
+
+    def listing(self) -> Iterator[Mapping[tuple[Source, Scope], float]]:
+        """List all bans in parts, on a socket of its own that is open when this returns."""
+        kernel = NetlinkSocket()
+        kernel.open()
+        return _listed(kernel)
 
     def teardown(self) -> None:
         """Remove the table with all that is in it; fine if there is none."""
         refusal = self._kernel.commit([topology.drop_table()])
         if refusal is not None and refusal.errno != errno.ENOENT:
             raise refused(refusal.errno, f"the kernel does not let table inet {topology.TABLE} go")
-        self._layout, self._sets = None, {}
+        self._layout, self._standing, self._sets = None, None, BanSets()
 
     def close(self) -> None:
         """Close the socket; bans stay in the kernel and end on time."""
         self._kernel.close()
 
 
-def _only_lifted(folded: Fold, index: int) -> list[bytes]:
-    return [address for address, scopes in folded.lifted.items() if scopes >> index & 1 and address not in folded.last]
-
-
-def _make(key: SetKey, number: int, layout: Layout) -> list[Message]:
-    """Make a set for a prefix length not in use so far."""
-    return [topology.new_set(key, number, layout.set_size + SLACK, layout.slow_rate), topology.set_rule(key)]
-
-
-def _table_gone() -> TableGone:
-    return TableGone(f"table inet {TABLE} is gone: somebody flushed nftables; it has to be set up again")
-
-
-def _refused(refusal: Refusal, messages: Sequence[Message], layout: Layout) -> FirewallError:
-    if refusal.errno == errno.ENOENT:
-        return _table_gone()
-    if refusal.errno == errno.ENFILE:
-        name = dict(attributes(messages[refusal.message].body, 4))[2].rstrip(b"\0").decode()
-        return FirewallError(
-            f"set {name} is full: it was made for {layout.set_size} bans; nothing of this batch was applied, "
-            "raise the number of bans allowed or ban wider prefixes"
-        )
-    return refused(refusal.errno, f"the kernel refused a batch of {len(messages)} element messages")
+def _listed(kernel: NetlinkSocket) -> Iterator[Mapping[tuple[Source, Scope], float]]:
+    try:
+        yield from bans_of(kernel)
+    finally:
+        kernel.close()

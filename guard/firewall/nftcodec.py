@@ -88,7 +88,7 @@ class _Expression(_Nested):
 class TableMessage(nfgen_msg):  # type: ignore[misc]
     """NFT_MSG_*TABLE."""
 
-    nla_map = ((1, "NAME", "asciiz"), (2, "FLAGS", "be32"))
+    nla_map = ((1, "NAME", "asciiz"), (2, "FLAGS", "be32"), (6, "USERDATA", "cdata"), (7, "OWNER", "be32"))
 
 
 class ChainMessage(nfgen_msg):  # type: ignore[misc]
@@ -111,7 +111,12 @@ class ChainMessage(nfgen_msg):  # type: ignore[misc]
 class RuleMessage(nfgen_msg):  # type: ignore[misc]
     """NFT_MSG_*RULE."""
 
-    nla_map = ((1, "TABLE", "asciiz"), (2, "CHAIN", "asciiz"), (4, "EXPRESSIONS", "Expressions"))
+    nla_map = (
+        (1, "TABLE", "asciiz"),
+        (2, "CHAIN", "asciiz"),
+        (4, "EXPRESSIONS", "Expressions"),
+        (7, "USERDATA", "cdata"),
+    )
 
     class Expressions(_Nested):
         """The steps in order."""
@@ -150,6 +155,10 @@ class ObjectMessage(nfgen_msg):  # type: ignore[misc]
         """What was counted."""
 
         nla_map = ((1, "BYTES", "be64"), (2, "PACKETS", "be64"))
+
+
+class GenerationMessage(nfgen_msg):  # type: ignore[misc]
+    """NFT_MSG_GETGEN."""
 
 
 COUNTER = 1  # NFT_OBJECT_COUNTER

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from guard.core.address import HOST_LENGTH, mask
 from guard.core.rule import Scope
-from guard.firewall.nftcodec import ChainMessage, ObjectMessage, RuleMessage, SetMessage, TableMessage, encode
+from guard.firewall.nftcodec import (
+    ChainMessage,
+    GenerationMessage,
+    ObjectMessage,
+    RuleMessage,
+    SetMessage,
+    TableMessage,
+    encode,
+)
 from guard.wire.nfnetlink import ACK, APPEND, CREATE, DUMP, ElementWriter, Kind, Message
 
 if TYPE_CHECKING:
@@ -32,8 +40,11 @@ CHAIN_SHAPE = {"TYPE": "filter", "HOOK": {"NUMBER": 0, "PRIORITY": -300 & 0xFFFF
 _TIMEOUT, _DYNAMIC = 0x10, 0x20  # NFT_SET_TIMEOUT, NFT_SET_EVAL
 _IPV4, _IPV6, _PROTO, _PORT = 7, 8, 12, 13  # nft's own type numbers: only for `nft list` to show keys as what they are
 PORTS_SHAPE = {"FLAGS": 0, "KEY_TYPE": _PROTO << 6 | _PORT, "KEY_LEN": 8}
-DORMANT = 1  # NFT_TABLE_F_DORMANT
+DORMANT, OWNED = 1, 2  # NFT_TABLE_F_DORMANT, NFT_TABLE_F_OWNER
 _COUNTER = 1  # NFT_OBJECT_COUNTER
+COMMENT = "astguard"  # every rule of ours has a comment that begins with it: one without is somebody else's
+RULES_OF_NO_SET = (f"{COMMENT} own traffic", f"{COMMENT} neighbours and routers")
+_REMARK = "made and kept by astguard: see `astguard status`"
 _NAME = re.compile(r"(allow|all|sip|slow)([46])_(\d{1,3})")
 
 Step = tuple[str, "Mapping[str, object]"]
@@ -75,14 +86,33 @@ def parse_name(name: str) -> SetKey | None:
 HOST_SETS = tuple(SetKey(scope, family, bits) for scope in Scope for family, bits in ((4, 32), (6, 64)))
 
 
+COUNTED = frozenset(f"dropped_{scope}" for scope in Scope)
+
+
 def counter_name(scope: str) -> str:
     """Name the counter of what a scope dropped."""
     return f"dropped_{scope}"
 
 
+def comment_of(name: str) -> str:
+    """Say what is written at the rule that looks a set up."""
+    return f"{COMMENT} {name}"
+
+
+def read_comment(userdata: bytes) -> str:
+    """Read nft's comment: type 0, length, text that ends in NUL (libnftnl, udata.h); nothing if there is none."""
+    if len(userdata) < 3 or userdata[0] != 0:
+        return ""
+    return userdata[2 : 2 + userdata[1]].rstrip(b"\0").decode("utf-8", "replace")
+
+
+def _comment(text: str) -> bytes:
+    return bytes((0, len(text) + 1)) + text.encode() + b"\0"
+
+
 def new_table() -> Message:
-    """`add table inet astguard`."""
-    return encode(Kind.NEW_TABLE, CREATE, TableMessage, NAME=TABLE)
+    """`add table inet astguard { comment "..." }`; kernels before 5.10 leave the comment out."""
+    return encode(Kind.NEW_TABLE, CREATE, TableMessage, NAME=TABLE, USERDATA=_comment(_REMARK))
 
 
 def drop_table() -> Message:
@@ -155,6 +185,16 @@ def ask_chain() -> Message:
     return encode(Kind.GET_CHAIN, ACK, ChainMessage, TABLE=TABLE, NAME=CHAIN)
 
 
+def ask_rules() -> Message:
+    """Ask for the rules of our chain, in order."""
+    return encode(Kind.GET_RULE, DUMP, RuleMessage, TABLE=TABLE, CHAIN=CHAIN)
+
+
+def ask_generation() -> Message:
+    """Ask how many transactions this namespace has seen."""
+    return encode(Kind.GET_GENERATION, ACK, GenerationMessage)
+
+
 def ask_sets() -> Message:
     """Ask for all sets of our table, without their elements."""
     return encode(Kind.GET_SET, DUMP, SetMessage, TABLE=TABLE)
@@ -170,8 +210,11 @@ def first_rules() -> list[Message]:
     icmp_type = {"DREG": 1, "BASE": 2, "OFFSET": 0, "LEN": 1}
     accept = _verdict(1)
     return [
-        _rule(("meta", {"DREG": 1, "KEY": 4}), _compare((1).to_bytes(4, byteorder)), accept),  # lo is always ifindex 1
         _rule(
+            RULES_OF_NO_SET[0], ("meta", {"DREG": 1, "KEY": 4}), _compare((1).to_bytes(4, byteorder)), accept
+        ),  # lo is always ifindex 1
+        _rule(
+            RULES_OF_NO_SET[1],
             ("meta", {"DREG": 1, "KEY": 16}),  # l4proto
             _compare(b"\x3a"),
             ("payload", icmp_type),
@@ -199,13 +242,16 @@ def set_rule(key: SetKey) -> Message:
         steps.append(("bitwise", {"SREG": 1, "DREG": 1, "LEN": size, **masks}))
     steps.append(("lookup", {"SET": key.name, "SREG": 1}))
     if key.purpose == ALLOW:
-        return _rule(*steps, _verdict(1))
-    return _rule(*steps, ("objref", {"TYPE": _COUNTER, "NAME": counter_name(key.purpose)}), _verdict(0))
+        return _rule(comment_of(key.name), *steps, _verdict(1))
+    return _rule(
+        comment_of(key.name), *steps, ("objref", {"TYPE": _COUNTER, "NAME": counter_name(key.purpose)}), _verdict(0)
+    )
 
 
-def _rule(*steps: Step) -> Message:
+def _rule(comment: str, *steps: Step) -> Message:
     listed = [("STEP", {"NAME": name, name: attrs}) for name, attrs in steps]
-    return encode(Kind.NEW_RULE, CREATE | APPEND, RuleMessage, TABLE=TABLE, CHAIN=CHAIN, EXPRESSIONS=listed)
+    attrs = {"TABLE": TABLE, "CHAIN": CHAIN, "EXPRESSIONS": listed, "USERDATA": _comment(comment)}
+    return encode(Kind.NEW_RULE, CREATE | APPEND, RuleMessage, **attrs)
 
 
 def _compare(value: bytes, operator: int = 0) -> Step:

@@ -1,8 +1,8 @@
 """What setup() sends, given what already stands: one transaction that makes all of it and keeps the bans.
 
-Allow sets and ports are made anew each time. Ban sets keep their elements; those made on demand go once they are empty,
-because each costs every packet a lookup. What bears one of our names but is of another shape is nobody's to guess: it
-is named, and nothing is touched.
+Allow sets and ports are made anew each time. Ban sets keep their elements; those made on demand go once they are known
+to be empty, because each costs every packet a lookup. What bears one of our names but is of another shape is nobody's
+to guess: it is named, and nothing is touched.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from guard.firewall import SLACK
 from guard.firewall import nftopology as topology
 from guard.firewall.nfsocket import refused
 from guard.firewall.nftcodec import ChainMessage, SetMessage, TableMessage, decode
+from guard.firewall.nftlisting import parts_of
+from guard.firewall.nftlook import foreign_rule
 from guard.firewall.nftopology import ALLOW, CHAIN, HOST_SETS, SIP_PORTS, TABLE, SetKey, parse_name
 from guard.firewall.plan import SCOPES, check_source
-from guard.wire.nfnetlink import CREATE, Kind, attributes, elements
+from guard.wire.nfnetlink import CREATE, Kind, attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from guard.core.address import Source
     from guard.firewall import Layout
@@ -31,24 +33,29 @@ if TYPE_CHECKING:
 
 _HOOKS = {0: "prerouting", 1: "input", 2: "forward", 3: "output", 4: "postrouting"}
 
-_LISTINGS = 6  # a resize takes milliseconds, a listing of 50,000 a tenth of a second
+_ORDER = (ALLOW, *SCOPES)  # of the rules in the chain
 
 
 class Built(NamedTuple):
-    """The transaction, the ban sets that exist once it is through, and which of them hold something."""
+    """The transaction, the ban sets that exist once it is through, and which of them were there before."""
 
     messages: Sequence[Message]
     ban_sets: Sequence[SetKey]
-    filled: frozenset[SetKey]
+    found: frozenset[SetKey]
 
 
-def build(kernel: NetlinkSocket, layout: Layout) -> Built:
-    """Look at what stands and write the transaction; FirewallError if something of our name is not ours."""
+def build(
+    kernel: NetlinkSocket, layout: Layout, *, more: Collection[SetKey], unused: Collection[SetKey], ours: bool
+) -> Built:
+    """Look at what stands and write the transaction; FirewallError if something of our name is not ours.
+
+    `more` are ban sets to be made besides; those in `unused` are known to be empty. Once the chain is `ours`, a rule
+    that somebody put into it goes.
+    """
     allow = allow_sets(layout.allow)
-    found = _survey(kernel)
+    found = _survey(kernel, ours=ours)
     bans = {key: attrs for name, attrs in found.items() if (key := parse_name(name)) and key.purpose != ALLOW}
-    filled = frozenset(key for key in bans if _holds_any(kernel, key))
-    wanted = [*HOST_SETS, *sorted(filled.difference(HOST_SETS))]
+    wanted = [*HOST_SETS, *sorted({*bans, *more}.difference(HOST_SETS, set(unused).difference(more)))]
     # The rate belongs to the set and cannot be changed, so with another rate the elements move to a new set.
     moving = [key for key, attrs in bans.items() if key.purpose == Scope.SLOW and _rate(attrs) != layout.slow_rate]
 
@@ -65,30 +72,25 @@ def build(kernel: NetlinkSocket, layout: Layout) -> Built:
     for key, sources in allow.items():
         writer = key.writer()
         messages += writer.messages(Kind.NEW_ELEMENT, CREATE, writer.bare(source[2:] for source in sources))
-    for key in filled.intersection(moving):
+    for key in set(moving).intersection(wanted):
         writer = key.writer()
-        kept = [(address, left) for address, left in elements_of(kernel, key).items() if left is not None]
-        messages += writer.messages(Kind.NEW_ELEMENT, CREATE, writer.timed(kept))
-    messages += topology.first_rules()
-    messages += [topology.set_rule(key) for key in [*allow, *wanted]]
-    return Built(messages, wanted, filled)
+        kept = [pair for part in parts_of(kernel, key) for pair in part.items() if pair[1] is not None]
+        messages += writer.messages(Kind.NEW_ELEMENT, CREATE, writer.timed(cast("list[tuple[bytes, int]]", kept)))
+    messages += _rules([*allow, *wanted])
+    return Built(messages, wanted, frozenset(bans))
 
 
-def elements_of(kernel: NetlinkSocket, key: SetKey) -> dict[bytes, int | None]:
-    """List a set: address bytes and milliseconds left. O(n^2) in the kernel, whose dump starts over every 32 KiB.
+def without(kernel: NetlinkSocket, unused: Collection[SetKey]) -> list[Message]:
+    """Write the transaction that removes these sets, and leaves everything else as it stands."""
+    names = [str(decode(SetMessage, body)["NAME"]) for body in kernel.ask(topology.ask_sets())]
+    keys = [key for key in map(parse_name, names) if key is not None]
+    kept = sorted((key for key in keys if key not in unused), key=lambda key: (_ORDER.index(key.purpose), key))
+    dropped = [topology.drop_set(key.name) for key in keys if key in unused]
+    return [topology.flush_chain(), *_rules(kept), *dropped]
 
-    Each start skips as many elements as were already told, so a hash table that is being resized or cleaned meanwhile
-    loses some and repeats others (nft_rhash_walk; 50,000 fresh ones were listed as 39,480), and the kernel does not
-    mark such a dump as interrupted. So a listing of several messages is taken again until one has all there is.
-    """
-    found: dict[bytes, int | None] = {}
-    for again in range(_LISTINGS):
-        bodies = kernel.ask(key.writer().listing())
-        listed = [pair for body in bodies for pair in elements(body)]
-        found.update(listed)
-        if len(bodies) <= 1 or (again and len(listed) == len(found)):
-            break
-    return found
+
+def _rules(keys: Iterable[SetKey]) -> list[Message]:
+    return [*topology.first_rules(), *map(topology.set_rule, keys)]
 
 
 def setup_refused(refusal: Refusal, messages: Sequence[Message]) -> FirewallError:
@@ -114,10 +116,17 @@ def allow_sets(allow: Iterable[Source]) -> dict[SetKey, list[Source]]:
     return sets
 
 
-def _survey(kernel: NetlinkSocket) -> dict[str, Mapping[str, object]]:
+def _survey(kernel: NetlinkSocket, *, ours: bool) -> dict[str, Mapping[str, object]]:
     """List the sets that bear a name of ours; FirewallError if one of them, or the chain, is of another shape."""
     for body in kernel.ask(topology.ask_table()):
-        if cast("int", decode(TableMessage, body).get("FLAGS", 0)) & topology.DORMANT:
+        table = decode(TableMessage, body)
+        flags = cast("int", table.get("FLAGS", 0))
+        if flags & topology.OWNED:
+            raise FirewallError(
+                f"table inet {TABLE} belongs to another program alone (flag owner, netlink port {table.get('OWNER')}, "
+                "mostly its pid); stop that program"
+            )
+        if flags & topology.DORMANT:
             # Somebody switched it off. It cannot be woken and given a chain in one transaction (nf_tables_addchain).
             raise FirewallError(
                 f"table inet {TABLE} is dormant; wake it with `nft add table inet {TABLE}`, or delete it"
@@ -126,6 +135,13 @@ def _survey(kernel: NetlinkSocket) -> dict[str, Mapping[str, object]]:
         chain = decode(ChainMessage, body)
         if any(chain.get(name) != value for name, value in topology.CHAIN_SHAPE.items()):
             raise _conflict(f"chain {CHAIN}", _show_chain(chain), _show_chain(topology.CHAIN_SHAPE))
+    rule = None if ours else foreign_rule(kernel)
+    if rule is not None:
+        raise FirewallError(
+            f"chain {CHAIN} in table inet {TABLE} has a rule by somebody else; nothing was changed. See it with "
+            f"`nft -a list chain inet {TABLE} {CHAIN}`, remove it with `nft delete rule inet {TABLE} {CHAIN} "
+            f"handle {rule}`; rules of your own belong in a table of your own"
+        )
     found = {}
     for body in kernel.ask(topology.ask_sets()):
         attrs = decode(SetMessage, body)
@@ -166,11 +182,3 @@ def _show_set(shape: Mapping[str, object]) -> str:
 def _rate(attrs: Mapping[str, object]) -> int:
     expression = cast("Mapping[str, Mapping[str, int]]", attrs["EXPRESSION"])
     return expression["limit"]["RATE"]
-
-
-def _holds_any(kernel: NetlinkSocket, key: SetKey) -> bool:
-    listing = kernel.listen(key.writer().listing())
-    try:
-        return any(True for answer in listing if answer.body for _ in elements(answer.body))
-    finally:
-        listing.close()

@@ -50,6 +50,7 @@ class Kind(IntEnum):
     NEW_CHAIN = 3
     GET_CHAIN = 4
     NEW_RULE = 6
+    GET_RULE = 7
     DEL_RULE = 8
     NEW_SET = 9
     GET_SET = 10
@@ -57,6 +58,7 @@ class Kind(IntEnum):
     NEW_ELEMENT = 12
     GET_ELEMENT = 13
     DEL_ELEMENT = 14
+    GET_GENERATION = 16
     NEW_OBJECT = 18
     GET_OBJECT = 19
 

@@ -104,3 +104,47 @@ TRANSACTION = _bytes(
     """
 )
 assert ACK | REQUEST | CREATE == 0x405
+
+_DELETED_ELEMENT = """
+    5c000000 0e0a 0000 00000000 eb430000        # length, NFT_MSG_DELSETELEM, flags, sequence 0, port of nft's socket
+    01 00 0004                                  # nfgenmsg: inet, version 0, generation 4
+    0d00 0100 6173746775617264 00 000000        # "astguard"
+    0c00 0200 616c6c345f333200                  # "all4_32"
+    2c00 0300 2800 0100                         # the list, an element
+      0c00 0100 0800 0100 c6336407              # 198.51.100.7
+      0c00 0400 000000000036ee80                # timeout 3600 s
+      0c00 0500 000000000036ee78                # expires in 3599.992 s
+"""
+_GENERATION = """
+    2c000000 0f0a 0000 01000000 eb430000        # NFT_MSG_NEWGEN
+    00 00 0004
+    0800 0100 00000004
+    0800 0200 000043eb                          # NFTA_GEN_PROC_PID
+    0800 0300 6e667400                          # NFTA_GEN_PROC_NAME "nft"
+"""
+_DORMANT = """
+    40000000 000a 0000 01000000 eb430000        # NFT_MSG_NEWTABLE
+    01 00 0004
+    0d00 0100 6173746775617264 00 000000
+    0800 0300 0000000b                          # NFTA_TABLE_USE
+    0c00 0400 0000000000000001                  # NFTA_TABLE_HANDLE
+    0800 0200 00000001                          # NFTA_TABLE_FLAGS: dormant
+"""
+_DELETED_TABLE = """
+    38000000 020a 0000 01000000 eb430000        # NFT_MSG_DELTABLE
+    01 00 0004
+    0d00 0100 6173746775617264 00 000000
+    0800 0300 00000000
+    0c00 0400 0000000000000001
+"""
+_NFT = "nft, pid 17387"
+
+# What the kernel's monitor told of commands by nft 1.0.6 on Linux 6.18; what it says: shape, elements, by whom.
+MONITORED = {
+    "delete element inet astguard all4_32 { 198.51.100.7 }": (
+        [_bytes(_DELETED_ELEMENT), _bytes(_GENERATION)],
+        (False, {("all4_32", HOST): -1}, _NFT),
+    ),
+    "add table inet astguard { flags dormant; }": ([_bytes(_DORMANT), _bytes(_GENERATION)], (True, {}, _NFT)),
+    "delete table inet astguard": ([_bytes(_DELETED_TABLE), _bytes(_GENERATION)], (True, {}, _NFT)),
+}

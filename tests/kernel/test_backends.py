@@ -139,6 +139,47 @@ def test_a_source_that_is_no_network_is_refused_before_anything_is_changed(backe
     expect(backend)
 
 
+def test_setup_can_hold_bans_from_the_first_moment_on(backend):
+    old = ban("198.51.100.9", "10m")
+    backend.apply([Change(Op.ADD, old)], NOW)
+    bans = [ban("198.51.100.7"), ban("203.0.113.0/24", "2h", Scope.SLOW), ban("2001:db8:5::/64", "5m", Scope.SIP)]
+    backend.setup(Layout(), [*bans, ban("198.51.100.8", "0s")], NOW)
+    expect(backend, old, *bans)
+    backend.look()
+
+
+def test_restoring_adds_what_is_missing_and_leaves_the_rest_as_it_is(backend):
+    backend.apply([add("198.51.100.7", "10m")], NOW)
+    missing = [ban("198.51.100.8"), ban("10.0.0.0/8", scope=Scope.SIP), ban("2001:db8:5::/64", scope=Scope.SLOW)]
+    for _ in range(2):
+        backend.restore([*missing, ban("198.51.100.9", "0s")], NOW)
+        expect(backend, ban("198.51.100.7", "10m"), *missing)
+    backend.apply([add("198.51.100.8", "2h"), remove("10.0.0.0/8", Scope.SIP)], NOW)
+    expect(backend, ban("198.51.100.7", "10m"), ban("198.51.100.8", "2h"), missing[2])
+
+
+def test_what_is_as_we_made_it_is_no_loss_whatever_we_did(backend):
+    backend.look()
+    backend.apply([add("198.51.100.7"), add("10.0.0.0/8"), add("203.0.113.0/24", scope=Scope.SLOW)], NOW)
+    backend.look()
+    backend.close_ports([5080])
+    backend.apply([remove("10.0.0.0/8"), add("198.51.100.7", "2h")], NOW)
+    backend.tidy({(Scope.ALL, 4, 32), (Scope.SLOW, 4, 24)})
+    backend.look()
+    expect(backend, ban("198.51.100.7", "2h"), ban("203.0.113.0/24", scope=Scope.SLOW))
+    backend.setup(Layout(allow=[parse_source("192.0.2.0/24")], slow_rate=9))
+    backend.look()
+
+
+def test_a_listing_in_parts_has_all_bans_once(backend):
+    bans = [ban("198.51.100.7"), ban("10.0.0.0/8", scope=Scope.SIP), ban("2001:db8:5::/64", scope=Scope.SLOW)]
+    backend.apply([*(Change(Op.ADD, one) for one in bans), *adds(hosts(3_000))], NOW)
+    parts = list(backend.listing())
+    told = [banned for part in parts for banned in part]
+    assert len(told) == len(set(told)) == 3_003
+    assert set(told) == set(backend.held())
+
+
 def test_setup_again_keeps_the_bans(backend):
     bans = [ban("198.51.100.7"), ban("203.0.113.0/24", scope=Scope.SLOW), ban("2001:db8:5::/64", scope=Scope.SIP)]
     backend.apply([Change(Op.ADD, one) for one in bans], NOW)
