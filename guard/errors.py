@@ -9,6 +9,8 @@
     ├── FirewallError      1    the kernel said no
     │   ├── FirewallUnavailable 1   ... and will go on saying it: no root, no nf_tables
     │   └── TableGone    1    ... because somebody removed or changed what is ours: set it up, add the bans again
+    ├── StoreError         1    there is no place for the state, or another astguard has it
+    │   └── StoreUnreadable 1   the file is damaged, newer, or none of ours
     └── ControlError       1    a request to the running daemon failed
         ├── DaemonUnreachable 3
         └── NotFound       4
@@ -76,6 +78,18 @@ class TableGone(FirewallError):
     def __init__(self, message: str, *, bans_kept: bool = False) -> None:
         super().__init__(message)
         self.bans_kept = bans_kept
+
+
+class StoreError(GuardError):
+    """The state cannot be used at all; a disk that refuses for a while is no such error."""
+
+
+class StoreUnreadable(StoreError):
+    """What is in the file is of no use to this version; `kind` is one word for it."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ControlError(GuardError):

@@ -47,7 +47,13 @@ _LOG.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_inf
 
 
 class Desk(Protocol):
-    """What the daemon does for the API. Every method is quick, raises GuardError, and returns JSON."""
+    """What the daemon does for the API. Every method raises GuardError, and returns JSON.
+
+    Those that change something wait until the disk has it, and `stored` in their answer says whether it has.
+    """
+
+    async def ready(self) -> None:
+        """Wait until the other methods tell the truth; ControlError if that takes long."""
 
     def status(self) -> dict[str, object]:
         """Tell version, pid, mode, uptime_seconds, link, firewall, bans, allow, counts and warnings."""
@@ -58,19 +64,19 @@ class Desk(Protocol):
     def ban(self, source: Source) -> dict[str, object]:
         """Return the ban of exactly this source, or the one that covers it; NotFound if there is none."""
 
-    def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
+    async def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
         """Ban by hand; ControlError for a source that is allowed, special, or banned as long already."""
 
-    def remove_ban(self, source: Source) -> dict[str, object]:
+    async def remove_ban(self, source: Source) -> dict[str, object]:
         """Lift the ban of exactly this source; NotFound, which names the ban that covers it."""
 
     def allowed(self) -> list[dict[str, object]]:
         """List the allowlist: `source` and `origin`."""
 
-    def add_allow(self, source: Source) -> dict[str, object]:
+    async def add_allow(self, source: Source) -> dict[str, object]:
         """Put a source on the allowlist; `lifted` has the sources whose bans that ended."""
 
-    def remove_allow(self, source: Source) -> dict[str, object]:
+    async def remove_allow(self, source: Source) -> dict[str, object]:
         """Take off a source; ControlError names file and line of one that the configuration holds."""
 
     def test_allow(self, source: Source) -> dict[str, object]:
@@ -139,15 +145,16 @@ class ControlServer:
     async def _answer(self, http: web.Request) -> web.Response:
         try:
             request = parse_request(http.method, http.raw_path, await _read_body(http))
-            body = await encode(self._ask(request))
+            body = await encode(await self._ask(request))
         except GuardError as error:
             status, body = write_error(error)
         else:
             status = 200
         return web.Response(status=status, body=body, content_type="application/json")
 
-    def _ask(self, request: Request) -> object:
+    async def _ask(self, request: Request) -> object:
         desk, source = self._desk, request.source
+        await desk.ready()
         match request.call:
             case Call.STATUS:
                 return desk.status()
@@ -158,17 +165,17 @@ class ControlServer:
             case Call.BAN:
                 return desk.ban(source)
             case Call.ADD_BAN:
-                return desk.add_ban(source, request.length, request.reason)
+                return await desk.add_ban(source, request.length, request.reason)
             case Call.REMOVE_BAN:
-                return desk.remove_ban(source)
+                return await desk.remove_ban(source)
             case Call.ALLOWED:
                 return desk.allowed()
             case Call.TEST_ALLOW:
                 return desk.test_allow(source)
             case Call.ADD_ALLOW:
-                return desk.add_allow(source)
+                return await desk.add_allow(source)
             case Call.REMOVE_ALLOW:
-                return desk.remove_allow(source)
+                return await desk.remove_allow(source)
 
 
 async def encode(value: object) -> bytes:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from guard.cli.options import Commands
 
-KEEP = "until astguard is restarted (for good: 'allow' in astguard.yaml)"
+KEEP = "until 'astguard allow remove' takes it off"
 NAMED = 5
 """Lifted bans that are named; the rest are counted."""
 LIST = (("SOURCE", source()), ("ORIGIN", text("origin")))
@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
     verbs = add_noun(commands, "allow", "Who is never banned, whatever the rules say.")
     add_command(verbs, "list", _list, "List the allowlist, and where each entry comes from.", "allow list")
     for name, do, about in (
-        ("add", _add, "Never ban an address or network until the next start, and lift the bans that touch it."),
+        ("add", _add, "Never ban an address or network, and lift the bans that touch it."),
         ("remove", _remove, "Take an address or network off that was added by command."),
         ("test", _test, "Tell whether an address or network is allowed, and by which entry."),
     ):

@@ -54,7 +54,9 @@ class Output:
             print(f"{paint(title.ljust(width), BOLD)}  {read(item) or '-'}")
 
     def done(self, answer: object, sentence: str) -> None:
-        """Print what was done: the daemon's answer as JSON, or a sentence."""
+        """Print what was done: the daemon's answer as JSON, or a sentence; say so if a reboot would undo it."""
+        if isinstance(answer, dict) and answer.get("stored") is False:
+            note("this is not on the disk, so a reboot ends it; 'astguard status' says why")
         if self.as_json:
             self.json(answer)
         else:

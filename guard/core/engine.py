@@ -23,6 +23,7 @@ from guard.core.event import FAILURES, Sensor
 from guard.core.hosts import Hosts
 from guard.core.judge import Judge
 from guard.core.ledger import CAPACITY, Ledger
+from guard.core.memory import Memory
 from guard.core.response import UNPROVEN_MAX
 from guard.core.rule import SIP_PORTS, Evidence, Mode, Scope
 from guard.core.sourceset import SourceSet
@@ -30,7 +31,7 @@ from guard.core.tally import Tally
 from guard.core.units import HOUR, Duration, Instant, Wall
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from guard.core.address import Source
     from guard.core.event import SecurityEvent
@@ -71,6 +72,7 @@ class Engine:
             self.rules, mode, ledger=self.ledger, shadow=self.shadow, allow=self.allow, hosts=self._hosts,
             sip_ports=sip_ports, unproven_max=unproven_max,
         )  # fmt: skip
+        self.memory = Memory(self.ledger, self._judge, self.allow)
 
     def reload(
         self,
@@ -152,20 +154,29 @@ class Engine:
         self._advance(now)
         return self._record(self.ledger.lift(source))
 
-    def adopt(self, held: Mapping[tuple[Source, Scope], Duration], now: Instant) -> None:
-        """Take over bans that the kernel holds from an earlier life, with the time they have left.
+    def adopt(
+        self,
+        held: Mapping[tuple[Source, Scope], Duration],
+        now: Instant,
+        was_lifted: Callable[[Source, Instant], bool] = lambda _source, _until: False,
+    ) -> list[Ban]:
+        """Take over bans that the kernel alone knows, with the time they have left; return those that are kept.
 
-        What may not be banned (any more) is removed from the kernel; the rest is there already and is not added anew.
+        What may not be banned (any more) is removed from the kernel, also what `was_lifted` says was lifted early; the
+        rest is there already and is not added anew.
         """
-        now, forged = self._advance(now), self._unproven_max
+        now, forged, adopted = self._advance(now), self._unproven_max, []
         for (source, scope), left in sorted(held.items(), key=lambda item: (item[0][0][1], item[0])):
             ban = Ban(
                 source=source, rule=ADOPTED, since=now, until=Instant(now + left), scope=scope, origin=ADOPTED,
                 evidence=Evidence.PROVEN if scope is Scope.ALL or left > forged else Evidence.UNPROVEN,
             )  # fmt: skip
-            kept = left > 0 and not (is_special(source) or self.allow.touches(source)) and any(self.ledger.add(ban))
-            if not kept:
+            wrong = left <= 0 or is_special(source) or self.allow.touches(source) or was_lifted(source, ban.until)
+            if not wrong and any(self.ledger.add(ban)):
+                adopted.append(ban)
+            else:
                 self._record([Change(Op.REMOVE, ban)])
+        return adopted
 
     def allow_source(self, source: Source, now: Instant) -> list[Source]:
         """Put a source on the allowlist; lift every ban that touches it, and return whose they were."""

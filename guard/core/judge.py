@@ -24,6 +24,7 @@ from guard.core.rule import Scope
 from guard.core.target import MANY, Targets
 from guard.core.text import printable
 from guard.core.track import GUESSES, Track
+from guard.core.trail import Trails
 from guard.core.trust import Trust
 from guard.core.units import MILLISECOND, Duration
 
@@ -64,8 +65,9 @@ class Judge:
         unproven_max: Duration,
     ) -> None:
         self.alarms = Alarms()
+        self.trails = Trails()
         self._attempts = Attempts()
-        self._trust = Trust()
+        self.trust = Trust()
         self._failing = Failing()
         self._targets = Targets()
         self._hosts = hosts
@@ -74,7 +76,7 @@ class Judge:
         self._ledger = ledger
         self._heard_banned: Generations[tuple[Source, Instant], int] = Generations(HEARD_LIMIT)
         self._responder = Responder(
-            ledger=ledger, shadow=shadow, allow=allow, hosts=hosts, trust=self._trust, failing=self._failing,
+            ledger=ledger, shadow=shadow, allow=allow, hosts=hosts, trust=self.trust, failing=self._failing,
             targets=self._targets, alarms=self.alarms, unproven_max=unproven_max, limit=UnprovenLimit(),
         )  # fmt: skip
         self._changes: list[Change] = []
@@ -137,9 +139,10 @@ class Judge:
         yield "alarms.raised", self.alarms.raised
         yield "alarms.dropped", self.alarms.dropped
         yield "unproven.forgotten", self._responder.limit.forgotten
-        known = self._trust.forgotten + self._failing.forgotten + self._targets.forgotten
+        known = self.trust.forgotten + self._failing.forgotten + self._targets.forgotten
         tracked = self._former["forgotten"] + sum(track.forgotten for track in self._all_tracks)
         yield "trust.forgotten", known + tracked + self._heard_banned.forgotten
+        yield "trails.forgotten", self.trails.forgotten
         yield "window.evicted", self._former["evicted"] + sum(track.evicted for track in self._all_tracks)
 
     def _take_changes(self) -> list[Change]:
@@ -159,7 +162,8 @@ class Judge:
             if event.service is Service.PJSIP and event.proven and event.password:
                 self._succeed(event, home, at, now)
             return Outcome.UNMATCHED
-        taken = self._attempts.take(event, home, at, now, self._trust.recent(home, now))
+        self.trails.add(home, event)
+        taken = self._attempts.take(event, home, at, now, self.trust.recent(home, now))
         if isinstance(taken, Outcome):
             return taken
         return max([self._weigh(attempt, host, now, _BY[event.sensor]) for attempt in taken], key=_RANK.__getitem__)
@@ -183,7 +187,7 @@ class Judge:
     def _succeed(self, event: SecurityEvent, home: Source, at: Instant, now: Instant) -> None:
         """Take note of a phone that has authenticated with its password."""
         account = event.account
-        first = self._trust.succeed(home, account, at)
+        first = self.trust.succeed(home, account, at)
         self._attempts.succeed(event, home, now, first=first)
         for track in self._all_tracks:
             track.succeed(site(event.source, track.rule.prefix), account)
@@ -226,7 +230,7 @@ class Judge:
         account = attempt.account
         self._failing.add(home, account, attempt.event.session, attempt.at)
         unknown = attempt.before or attempt.event.account == UNKNOWN_ACCOUNT
-        if attempt.kind not in GUESSES or unknown or self._trust.knows(home, account, now):
+        if attempt.kind not in GUESSES or unknown or self.trust.knows(home, account, now):
             return
         self._targets.add(account, home, attempt.at)
         many = self._targets.sources(account, now)

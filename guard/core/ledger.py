@@ -19,7 +19,7 @@ from guard.core.generations import Generations
 from guard.core.rule import Evidence, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from guard.core.address import Source
     from guard.core.units import Duration, Instant, Wall
@@ -127,6 +127,42 @@ class Ledger:
         self._strikes[ban.evidence].put(ban.source, (ban.strike, ban.until))
         return [*changes, *room, Change(Op.ADD, ban)]
 
+    def restore(self, bans: Iterable[Ban]) -> list[Ban]:
+        """Take over the bans of an earlier life into an empty ledger; return those that have no place in it.
+
+        One that a wider ban covers has none, nor has one too many in its set. Strikes come by `note_past`.
+        """
+        assert not self._active, "bans are restored before any is made"
+        left_out = []
+        for ban in sorted(bans, key=_by_length):  # the wider first: they cover
+            source, kind = ban.source, ban.source[:2]
+            bans_of_set = self._sets[ban.scope, kind[0], kind[1]]
+            if source in self._active or self.covering(source, ban.scope):
+                left_out.append(ban)
+            elif len(bans_of_set) >= self._capacity:
+                self.refused += 1
+                left_out.append(ban)
+            else:
+                bans_of_set[source] = self._active[source] = ban
+                if len(bans_of_set) == 1:
+                    self._has_changed(ban, in_use=True)
+                self._ends.append((ban.until, source))
+                if ban.evidence is Evidence.UNPROVEN:
+                    self._unproven.setdefault(_set_key(ban), []).append((ban.until, source))
+        for heap in (self._ends, *self._unproven.values()):
+            heapq.heapify(heap)
+        return left_out
+
+    def former(self, source: Source, evidence: Evidence) -> tuple[int, Instant] | None:
+        """Return how many bans a source has had, and when the last one ends; None if it has had none."""
+        return self._strikes[evidence].get(source)
+
+    def strikes(self) -> Iterator[tuple[Source, Evidence, int, Instant]]:
+        """Give the former bans of all sources, the longest untouched half first."""
+        for evidence, strikes in self._strikes.items():
+            for source, (count, end) in strikes.items():
+                yield source, evidence, count, end
+
     def confirm(self, source: Source, wall: Wall) -> None:
         """Note when, by the wall clock, the kernel had taken the ban of this source."""
         if source in self._active:
@@ -228,3 +264,7 @@ class Ledger:
 
 def _set_key(ban: Ban) -> SetKey:
     return ban.scope, ban.source[0], ban.source[1]
+
+
+def _by_length(ban: Ban) -> int:
+    return ban.source[1]

@@ -56,6 +56,16 @@ class Ports:
         elif known and not web:
             self._web_only[port] = False
 
+    def learnt(self) -> dict[int, bool]:
+        """Return the learnt ports, and whether each was heard of over WebSockets alone."""
+        return {port: web for port, web in self._web_only.items() if port in self._learnt}
+
+    def restore(self, port: int, web: bool) -> None:
+        """Take back a port that was learnt before."""
+        if len(self._learnt) < LEARNT_LIMIT and port not in NEVER:
+            self._learnt.add(port)
+            self._web_only.setdefault(port, web)
+
     def close(self, event: SecurityEvent) -> bool:
         """Tell whether closing these ports stops such an event.
 

@@ -26,6 +26,10 @@ MOST = 10
 RECENT = MINUTE
 
 SITES_LIMIT = 65_536
+_NEVER = Instant(-(1 << 62))
+"""Before all instants: those from before the host's start are negative."""
+CHANGED_LIMIT = 65_536
+"""Successes that wait to be kept; more than that in a minute are kept the next time the account succeeds."""
 ACCOUNTS_LIMIT = 256
 """Accounts remembered of one site: an office; beyond, the longest silent is forgotten."""
 
@@ -40,7 +44,7 @@ class Home:
 
     def __init__(self) -> None:
         self.accounts: dict[str, Instant] = {}
-        self.newest = Instant(0)
+        self.newest = _NEVER
         self._until = Instant(0)
         self._factor = 1.0
         self._trusted: Mapping[str, Instant] = {}
@@ -83,6 +87,7 @@ class Trust:
 
     def __init__(self, limit: int = SITES_LIMIT) -> None:
         self._homes: Generations[Source, Home] = Generations(limit, Home.size)
+        self._changed: dict[tuple[Source, str], Instant] = {}
 
     @property
     def forgotten(self) -> int:
@@ -91,6 +96,17 @@ class Trust:
 
     def succeed(self, site: Source, account: str, at: Instant) -> bool:
         """Note a success with a password; tell whether it is the first of this account at this site."""
+        if len(self._changed) < CHANGED_LIMIT:
+            self._changed[site, account] = at
+        return self.restore(site, account, at)
+
+    def take_changed(self) -> dict[tuple[Source, str], Instant]:
+        """Return the successes since the last call, the last of each account."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def restore(self, site: Source, account: str, at: Instant) -> bool:
+        """Take back a success that is known already; tell whether it is the first of this account at this site."""
         home = self._homes.touch(site)
         if home is None:
             home = Home()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 LAG_WARNED = 30_000
 """Milliseconds of lag that are warned of: the shortest stock window is two minutes."""
 
+START_SECONDS = 5.0
+"""How long a question waits for the start; a million bans take longer."""
+
 log = logging.getLogger("astguard")
 
 
@@ -43,6 +47,19 @@ class Desk:
         self._ruleset = ruleset
         self._names = names
         self._started = enforcer.now()
+        self._opened = asyncio.Event()
+
+    def open(self) -> None:
+        """Begin to answer: what was kept is in force again."""
+        self._opened.set()
+
+    async def ready(self) -> None:
+        """Wait until answers are true; ControlError if the start takes longer."""
+        if not self._opened.is_set():
+            try:
+                await asyncio.wait_for(self._opened.wait(), START_SECONDS)
+            except TimeoutError:
+                raise ControlError("astguard is still putting stored bans back; ask again in a few seconds") from None
 
     def status(self) -> dict[str, object]:
         """Tell how it goes, after a look whether the table is still there."""
@@ -84,6 +101,13 @@ class Desk:
         if self._link.lag_ms > LAG_WARNED:
             text = f"link: events are {self._link.lag_ms // 1000} s old when they are read, too old for short windows"
             yield {"text": text, "remedy": "set the clocks of this host and of Asterisk's; a backlog passes by itself"}
+        keeper = self._enforcer.recorder.keeper
+        if keeper is not None and keeper.receipts.problem:
+            text = f"state: what is banned now is not on the disk: {keeper.receipts.problem}"
+            yield {
+                "text": text,
+                "remedy": "make room or mend the disk; the kernel alone keeps these bans, a reboot ends them",
+            }
         if self._enforcer.problem:
             yield {"text": f"firewall: {self._enforcer.problem}", "remedy": "bans are tried again every few seconds"}
         for name in self._names.unknown():
@@ -106,7 +130,7 @@ class Desk:
             raise NotFound(f"{show_short(source)} is not banned; 'astguard bans list' shows who is")
         return self._describe(ban)
 
-    def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
+    async def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
         """Ban by hand."""
         if is_special(source):
             raise ControlError(
@@ -127,9 +151,9 @@ class Desk:
         self._settle()
         ban = self._engine.ledger.get(source)
         assert ban is not None, "it has just been made"
-        return self._describe(ban)
+        return await self._with_stored(self._describe(ban))
 
-    def remove_ban(self, source: Source) -> dict[str, object]:
+    async def remove_ban(self, source: Source) -> dict[str, object]:
         """Lift the ban of exactly this source."""
         ban = self._engine.ledger.get(source)
         if ban is None:
@@ -142,14 +166,14 @@ class Desk:
             raise NotFound(f"{show_short(source)} is not banned; 'astguard bans list' shows who is")
         self._engine.unban(source, self._enforcer.now())
         self._settle()
-        return self._describe(ban)
+        return await self._with_stored(self._describe(ban))
 
     def allowed(self) -> list[dict[str, object]]:
         """List the allowlist."""
         return [{"source": show(source), "origin": origin} for source, origin in self._permits]
 
-    def add_allow(self, source: Source) -> dict[str, object]:
-        """Allow a source until the next start, and lift the bans it touches."""
+    async def add_allow(self, source: Source) -> dict[str, object]:
+        """Allow a source until that is taken back, and lift the bans it touches."""
         if length(source) == 0:
             raise ControlError(f"{show(source)} is everybody; to watch without bans, write 'mode: observe'")
         before = [ban.source for ban in self._engine.ledger]
@@ -157,19 +181,21 @@ class Desk:
             log.info("allow %s origin=command", show(source))
             self._enforcer.allow({source}, set())
             self._check()
-        return {
-            "source": show(source),
-            "origin": self._permits.origin(source),
-            "lifted": [show(banned) for banned in before if self._engine.ledger.get(banned) is None],
-        }
+        if self._enforcer.recorder.keeper is not None:
+            self._enforcer.recorder.keeper.allow(source)
+        lifted = [show(banned) for banned in before if self._engine.ledger.get(banned) is None]
+        answer: dict[str, object] = {"source": show(source), "origin": self._permits.origin(source), "lifted": lifted}
+        return await self._with_stored(answer)
 
-    def remove_allow(self, source: Source) -> dict[str, object]:
+    async def remove_allow(self, source: Source) -> dict[str, object]:
         """Take back what a command allowed."""
         self._permits.remove(source)
         log.info("disallow %s origin=command", show(source))
         self._enforcer.allow(set(), {source})
+        if self._enforcer.recorder.keeper is not None:
+            self._enforcer.recorder.keeper.disallow(source)
         self._check()
-        return {"source": show(source)}
+        return await self._with_stored({"source": show(source)})
 
     def test_allow(self, source: Source) -> dict[str, object]:
         """Tell whether a source would never be banned, and why."""
@@ -189,6 +215,10 @@ class Desk:
 
     def _describe(self, ban: Ban) -> dict[str, object]:
         return describe_ban(ban, self._enforcer.now(), self._enforcer.wall())
+
+    async def _with_stored(self, answer: dict[str, object]) -> dict[str, object]:
+        """Say in an answer whether what it tells of outlives a reboot; it waits for the disk."""
+        return {**answer, "stored": await self._enforcer.recorder.stored()}
 
     def _settle(self) -> None:
         """Bring a change by hand to the kernel; ControlError if it could not be made there yet."""

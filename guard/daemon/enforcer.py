@@ -16,13 +16,13 @@ from guard.core.ban import Change, Op
 from guard.core.outcome import Outcome
 from guard.core.units import SECOND, Duration, Instant, Wall
 from guard.errors import FirewallError, TableGone
-from guard.wire.control import LONGEST
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
 
     from guard.core.address import Source
+    from guard.core.ban import Ban
     from guard.core.engine import Engine
     from guard.core.event import SecurityEvent
     from guard.core.rule import Scope
@@ -81,20 +81,22 @@ class Enforcer:
         """Return the wall clock."""
         return Wall(self._wall_ns())
 
-    def start(self) -> None:
-        """Make table, chain and sets, and take over the bans found there; FirewallError if the kernel will not."""
-        self.firewall.setup(self.layout)
-        held = {key: Duration(int(min(left * SECOND, LONGEST))) for key, left in self.firewall.held().items()}
-        self._held = dict(held.keys())
-        self.engine.adopt(held, self.now())
-        if held:
-            log.info("adopt: held=%d bans of an earlier run, adopted=%d", len(held), len(self.engine.ledger))
-        self.settle()
-        for (source, scope), left in held.items():  # what somebody put there by hand: without an end, or in two sets
-            ban = self.engine.ledger.get(source)
-            if ban is not None and (left == LONGEST or ban.scope is not scope):
-                self._due[source] = Change(Op.ADD, ban)
-        self.settle()
+    def know(self, allowed: Iterable[Source]) -> None:
+        """Take note, before `restore`, of what is allowed and of the ports that were learnt in an earlier life."""
+        for source in allowed:
+            self.engine.allow.add(source)
+        self.layout = replace(self.layout, allow=tuple(self.engine.allow), sip_ports=self.engine.sip_ports)
+
+    def hold(self, held: Iterable[tuple[Source, Scope]]) -> None:
+        """Take note that the kernel holds bans of an earlier life, which were reported then."""
+        wall = self.wall()
+        for source, scope in held:
+            self._held[source] = scope
+            self.engine.confirm(source, wall)
+
+    def owe(self, bans: Iterable[Ban]) -> None:
+        """Take note that the kernel does not hold bans as it should; `settle` brings them there."""
+        self._due.update((ban.source, Change(Op.ADD, ban)) for ban in bans)
 
     def stop(self) -> None:
         """Give up timers and sockets. The bans stay in the kernel, and end there on time."""

@@ -19,15 +19,19 @@ from guard.api.statsd import StatsdSender
 from guard.core.engine import Engine
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
+from guard.daemon.keeper import Keeper
 from guard.daemon.logwatch import watch_logs
 from guard.daemon.permits import OWN, Permits
 from guard.daemon.recorder import Recorder
+from guard.daemon.restore import restore
 from guard.daemon.systemd import Systemd
+from guard.daemon.takeover import adopt
 from guard.errors import ConfigError
 from guard.firewall import Layout
 from guard.firewall.choice import choose
 from guard.sensors.amilink import AmiLink, Endpoint
 from guard.sensors.names import Names, watch_own
+from guard.store.opening import Claim
 from guard.wire.statsd import Meters
 
 if TYPE_CHECKING:
@@ -63,12 +67,14 @@ class Service:
             unproven_max=config.unproven_max,
         )
         layout = Layout(allow=tuple(engine.allow), sip_ports=ports, slow_rate=config.firewall.slow_rate)
+        loop = asyncio.get_running_loop()
+        self._keeper = Keeper(engine, loop=loop, mono_ns=time.monotonic_ns, wall_ns=time.time_ns)
         self._enforcer = Enforcer(
             engine,
             choose(config.firewall.backend),
             layout,
-            Recorder(),
-            loop=asyncio.get_running_loop(),
+            Recorder(self._keeper),
+            loop=loop,
             mono_ns=time.monotonic_ns,
             wall_ns=time.time_ns,
         )
@@ -76,8 +82,8 @@ class Service:
         self._logs = watch_logs(config.logs, self._enforcer, self._link)
         places = {entry.name: f"{entry.place} ({entry.name})" for entry in config.allow_names}
         self._names = Names(places, lambda name, found: self._allow(places[name], found))
-        desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names)
-        self._control = ControlServer(desk, config.control)
+        self._desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names)
+        self._control = ControlServer(self._desk, config.control)
         self._systemd = Systemd(os.environ, os.getpid())
 
     async def run(self) -> None:
@@ -87,10 +93,13 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
         loop.add_signal_handler(signal.SIGHUP, log.warning, "this version does not reload; restart it, bans stay")
+        claim = Claim(self._config.state)
         await self._control.start()
         tasks: list[asyncio.Task[None]] = []
         try:
-            self._enforcer.start()
+            await restore(claim, self._keeper, self._enforcer, self._permits)
+            adopt(self._enforcer)
+            self._desk.open()
             jobs: list[Coroutine[None, None, None]] = [
                 self._link.run(), self._logs.run(), self._names.run(), watch_own(self._allow_own),
                 self._systemd.run(self._status_line),
@@ -116,6 +125,8 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._control.stop()
             self._enforcer.stop()
+            await self._keeper.end()
+            claim.release()
             self._systemd.close()
 
     def _status_line(self) -> str:

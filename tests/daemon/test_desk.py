@@ -13,10 +13,12 @@ from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.permits import Permits
 from guard.daemon.recorder import Recorder
+from guard.daemon.takeover import take_over
 from guard.errors import ControlError, NotFound, TableGone
 from guard.firewall import Layout
 from guard.firewall.memory import Memory
 from guard.sensors.names import Names
+from tests.daemon.linking import run
 from tests.events import rule
 
 
@@ -31,7 +33,7 @@ def desk(names):
     enforcer = Enforcer(
         Engine([rule()]), Memory(), Layout(), Recorder(), loop=loop, mono_ns=lambda: HOUR, wall_ns=lambda: HOUR
     )
-    enforcer.start()
+    take_over(enforcer)
     link = SimpleNamespace(
         problem="", changed_at=0, state="up", asterisk="", endpoint="", self_test=None, lag_ms=0, samples=[]
     )
@@ -58,7 +60,7 @@ def test_events_too_old_to_count_are_warned_of(desk):
 
 def test_who_asks_for_the_status_has_a_lost_table_made_again(desk, monkeypatch):
     kernel, banned = desk._enforcer.firewall, parse_source("198.51.100.7")
-    desk.add_ban(banned, HOUR, "")
+    run(desk.add_ban(banned, HOUR, ""))
     dropped = kernel.dropped
 
     def gone():
@@ -74,16 +76,16 @@ def test_who_asks_for_the_status_has_a_lost_table_made_again(desk, monkeypatch):
 @pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
 def test_a_command_may_not_allow_everybody_either(desk, everybody):
     banned = parse_source("198.51.100.7")
-    desk.add_ban(banned, HOUR, "")
+    run(desk.add_ban(banned, HOUR, ""))
     with pytest.raises(ControlError, match=f"{everybody} is everybody; to watch without bans, write 'mode: observe'"):
-        desk.add_allow(parse_source(everybody))
+        run(desk.add_allow(parse_source(everybody)))
     assert desk.allowed() == []
     assert desk.ban(banned)
 
 
 def test_who_wants_to_lift_a_part_of_a_ban_is_told_of_the_whole(desk):
-    desk.add_ban(parse_source("198.51.100.0/24"), HOUR, "")
+    run(desk.add_ban(parse_source("198.51.100.0/24"), HOUR, ""))
     with pytest.raises(
         NotFound, match=r"7 has no ban of its own; 'astguard bans remove 198.51.100.0/24' lifts all of it"
     ):
-        desk.remove_ban(parse_source("198.51.100.7"))
+        run(desk.remove_ban(parse_source("198.51.100.7")))

@@ -17,6 +17,7 @@ from guard.core.rule import Scope
 from guard.core.units import HOUR, MINUTE, SECOND, Duration
 from guard.daemon.enforcer import RETRY_LAST, Enforcer
 from guard.daemon.recorder import Recorder
+from guard.daemon.takeover import take_over
 from guard.errors import FirewallError, TableGone
 from guard.firewall import Layout
 from guard.firewall.memory import Memory
@@ -134,7 +135,7 @@ class House:
             mono_ns=lambda: self.loop.now,
             wall_ns=lambda: self.loop.now,
         )
-        self.enforcer.start()
+        take_over(self.enforcer)
 
     def attack(self, *sources):
         self.enforcer.handle([event(source, at=self.loop.now) for source in sources])
@@ -508,7 +509,7 @@ def restarted(house, **options):
         mono_ns=lambda: house.loop.now,
         wall_ns=lambda: house.loop.now,
     )
-    enforcer.start()
+    take_over(enforcer)
     return enforcer
 
 
@@ -531,7 +532,7 @@ def test_what_somebody_put_into_our_sets_by_hand_is_a_ban_with_an_end_in_one_set
     house.kernel._ends = {
         (ONE, scope): house.loop.now + (HOUR if left == inf else round(left * SECOND)) for scope, left in found.items()
     }
-    house.enforcer.start()
+    take_over(house.enforcer)
     ban = house.engine.ledger.get(ONE)
     assert house.kernel._ends == {(ONE, ban.scope): ban.until}
     house.unban(ONE)

@@ -1,0 +1,93 @@
+"""The trail of a source: its last events that were judged, so that a ban can tell what led to it.
+
+Kept for each site, as few as show what it did, and bounded in all; who is shut out or allowed leaves none. Cheap,
+because every event that is judged comes by here: a slice of its fields and one look-up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from guard.core.address import SITE_LENGTH, covers, site
+from guard.core.generations import Generations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from guard.core.address import Source
+    from guard.core.event import Kind, SecurityEvent, Service, Transport
+    from guard.core.units import Wall
+
+TRAIL_LIMIT = 16
+"""Events of one source: a whole burst of a phone."""
+TRACES_LIMIT = 32_768
+"""Events of all sources: some 300 bytes each, 10 MB; their texts are cut to 255 characters, so 50 MB at the worst."""
+
+
+class Trace(NamedTuple):
+    """What is kept of an event. Its texts are the sender's and hostile."""
+
+    at: Wall
+    kind: Kind
+    service: Service
+    account: str
+    session: str
+    source: Source
+    transport: Transport
+    local_port: int
+
+
+_KEPT = len(Trace._fields)
+assert _KEPT == 8, "the first fields of a SecurityEvent, in its order"
+
+
+class Trails:
+    """The trails of all sites; the longest untouched are forgotten first."""
+
+    def __init__(self, limit: int = TRACES_LIMIT) -> None:
+        self._sites: Generations[Source, list[tuple[object, ...]]] = Generations(limit, len)
+
+    @property
+    def forgotten(self) -> int:
+        """How many trails were forgotten because the table was full."""
+        return self._sites.forgotten
+
+    def add(self, site: Source, event: SecurityEvent) -> None:
+        """Note an event of a site."""
+        trail = self._sites.touch(site)
+        if trail is None:
+            self._sites.put(site, [event[:_KEPT]])
+        elif len(trail) < TRAIL_LIMIT:
+            trail.append(event[:_KEPT])
+            self._sites.grow(1)
+        else:
+            del trail[0]
+            trail.append(event[:_KEPT])
+
+    def take(self, source: Source) -> tuple[Trace, ...]:
+        """Return the last events of a source, the oldest first, and forget them.
+
+        For a network this looks at all sites: ask for one that has just been banned.
+        """
+        if source[1] >= SITE_LENGTH[source[0]]:
+            home = site(source)
+            if home == source:
+                return _made(self._sites.pop(source) or ())
+            trail = _made(self._sites.get(home) or ())
+        else:
+            homes = [home for home, _ in self._sites.items() if covers(source, home)]
+            trail = tuple(trace for home in homes for trace in _made(self._sites.pop(home) or ()))
+        return tuple(sorted(trace for trace in trail if covers(source, trace.source))[-TRAIL_LIMIT:])
+
+    def __iter__(self) -> Iterator[tuple[Source, tuple[Trace, ...]]]:
+        """Give all trails, the longest untouched half first."""
+        for home, trail in self._sites.items():
+            yield home, _made(trail)
+
+    def restore(self, home: Source, trail: tuple[Trace, ...]) -> None:
+        """Take back a trail."""
+        self._sites.put(home, [tuple(trace) for trace in trail[-TRAIL_LIMIT:]])
+
+
+def _made(traces: Iterable[tuple[object, ...]]) -> tuple[Trace, ...]:
+    return tuple(map(Trace._make, traces))

@@ -1,0 +1,54 @@
+"""Takes back, at a start, what the store has kept: first what is allowed, then bans and what goes with them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from guard.core.memory import Former
+from guard.daemon.permits import COMMAND
+from guard.daemon.takeover import put_back
+
+if TYPE_CHECKING:
+    from guard.core.ban import Ban
+    from guard.daemon.enforcer import Enforcer
+    from guard.daemon.keeper import Keeper
+    from guard.daemon.permits import Permits
+    from guard.store.opening import Claim
+    from guard.store.state import State
+
+log = logging.getLogger("astguard")
+
+
+async def restore(claim: Claim, keeper: Keeper, enforcer: Enforcer, permits: Permits) -> State:
+    """Read the store, take back what is still true, and put the bans into the kernel; return what was found.
+
+    Reading and the kernel's part are done in a thread: a million bans take seconds. Nothing is judged meanwhile.
+    FirewallError if the kernel will not.
+    """
+    state, left_out = await asyncio.to_thread(_take_back, claim, enforcer, permits)
+    await asyncio.to_thread(put_back, enforcer)
+    found, state.bans = len(state.bans), []  # a million take room
+    keeper.begin(state, claim.writer)
+    keeper.drop(left_out)
+    if found or state.over or state.refused:
+        log.info(
+            "restore: bans=%d ended=%d left_out=%d unreadable=%d",
+            len(enforcer.engine.ledger), len(state.over), len(left_out), state.refused,
+        )  # fmt: skip
+    return state
+
+
+def _take_back(claim: Claim, enforcer: Enforcer, permits: Permits) -> tuple[State, list[Ban]]:
+    now, engine = enforcer.now(), enforcer.engine
+    state = claim.read(enforcer.wall(), now)
+    for permit in state.permits:
+        permits.add(permit.source, COMMAND)
+    memory = engine.memory
+    memory.restore_ports(state.ports)
+    enforcer.know([permit.source for permit in state.permits])
+    left_out = memory.restore_bans(state.bans)
+    memory.restore_formers((Former(*strike) for strike in state.strikes), now)
+    memory.restore_trusted(state.trust)
+    return state, left_out
