@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from guard.cli.options import Commands
-    from guard.settings.config import Config
+    from guard.settings.config import Ami, Config
     from guard.settings.rulefile import RuleSet
 
 
@@ -30,6 +30,7 @@ def add_to(commands: Commands) -> None:
 def _check(options: Namespace) -> int:
     from guard.settings.config import Config, rules_of
     from guard.settings.rulefile import RuleSet, load_rules
+    from guard.settings.secretfile import is_credential
 
     path = options.config or common.DEFAULT_CONFIG
     config, ruleset = Config(), RuleSet((), {}, {}, {})
@@ -46,8 +47,8 @@ def _check(options: Namespace) -> int:
     except ConfigError as error:
         mistakes += error.mistakes
     try:
-        if not wrong:
-            config.ami.read_secret()
+        if not (wrong or is_credential(config.ami.secret_file)):
+            config.read_secret()
     except ConfigError as error:
         mistakes += error.mistakes
     output = Output(options)
@@ -74,12 +75,20 @@ def summary(config: Config, ruleset: RuleSet, path: str) -> list[str]:
     return [
         f"configuration: {path}, no mistakes",
         f"mode: {config.mode}" + (" (bans are said, not made)" if config.mode == "observe" else ""),
-        f"asterisk: {ami.username} at {ami.host} port {ami.port}{', TLS' if ami.tls else ''}",
+        f"asterisk: {ami.username} at {ami.host} port {ami.port}{', TLS' if ami.tls else ''}{_secret(ami)}",
         f"rules: {rules}",
         f"allow: {_allowed(config)}, and this machine's own addresses",
         f"firewall: {config.firewall.backend}",
         f"meters: {meters}",
     ]
+
+
+def _secret(ami: Ami) -> str:
+    from guard.settings.secretfile import is_credential
+
+    if not ami.is_set_up:
+        return " (no secret yet: only logs are read)"
+    return " (its secret comes from systemd, unseen from here)" if is_credential(ami.secret_file) else ""
 
 
 def _allowed(config: Config) -> int:

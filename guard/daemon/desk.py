@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from guard.daemon.enforcer import Enforcer
     from guard.daemon.permits import Permits
     from guard.sensors.amilink import AmiLink
+    from guard.sensors.logs import LogSensor
     from guard.sensors.names import Names
     from guard.settings.rulefile import RuleSet
 
@@ -32,6 +33,10 @@ LAG_WARNED = 30_000
 
 START_SECONDS = 5.0
 """How long a question waits for the start; a million bans take longer."""
+UNREADABLE = (
+    "attacks that AMI is silent about are not seen; let astguard read Asterisk's files (usermod -aG asterisk astguard, "
+    "then restart it), or name the log in astguard.yaml (logs.messages)"
+)
 
 log = logging.getLogger("astguard")
 
@@ -39,13 +44,16 @@ log = logging.getLogger("astguard")
 class Desk:
     """Implements guard.api.control.Desk. Whatever it changes is in the kernel before it answers, or it says so."""
 
-    def __init__(self, enforcer: Enforcer, permits: Permits, link: AmiLink, ruleset: RuleSet, names: Names) -> None:
+    def __init__(
+        self, enforcer: Enforcer, permits: Permits, link: AmiLink, ruleset: RuleSet, names: Names, logs: LogSensor
+    ) -> None:
         self._enforcer = enforcer
         self._engine = enforcer.engine
         self._permits = permits
         self._link = link
         self._ruleset = ruleset
         self._names = names
+        self._logs = logs
         self._started = enforcer.now()
         self._opened = asyncio.Event()
 
@@ -108,6 +116,11 @@ class Desk:
                 "text": text,
                 "remedy": "make room or mend the disk; the kernel alone keeps these bans, a reboot ends them",
             }
+        if self._logs.deaf:
+            yield {"text": f"log: no messages log is read: {self._logs.deaf}", "remedy": UNREADABLE}
+        for path, problem in self._logs.problems.items():
+            if problem:
+                yield {"text": f"log: {path} {problem}", "remedy": UNREADABLE}
         if self._enforcer.problem:
             yield {"text": f"firewall: {self._enforcer.problem}", "remedy": "bans are tried again every few seconds"}
         for name in self._names.unknown():

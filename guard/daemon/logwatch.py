@@ -28,17 +28,19 @@ LOCALTIME = Path("/etc/localtime")
 
 def watch_logs(logs: Logs, enforcer: Enforcer, link: AmiLink) -> LogSensor:
     """Choose the files, by logger.conf where the configuration names none, and make the sensor for them."""
-    messages, security, notes = logs.messages, logs.security, ["logs.messages is off"]
+    messages, security, notes, wanted = logs.messages, logs.security, ["logs.messages is off"], False
     if messages is None or security is None:
         found = find_logs(logs.logger_conf)
         if messages is None:
             messages, notes = (found.messages,) if found.messages else (), list(found.notes)
+            wanted = not found.absent
         if security is None:
             security = (found.security,) if found.security else ()
+    deaf = ""
     if not messages:
+        deaf = "; ".join(notes)
         notes = [
-            "no 'messages' log is read, so chan_sip, IAX2 and what Asterisk's message bus loses are not seen: "
-            + "; ".join(notes)
+            f"no 'messages' log is read, so chan_sip, IAX2 and what Asterisk's message bus loses are not seen: {deaf}"
         ]
     elif logs.messages:
         notes = []
@@ -49,7 +51,7 @@ def watch_logs(logs: Logs, enforcer: Enforcer, link: AmiLink) -> LogSensor:
         enforcer.engine.muted(count, enforcer.now())
         enforcer.settle()
 
-    return LogSensor(
+    sensor = LogSensor(
         messages,
         security,
         zone(logs.timezone) if logs.timezone else system_zone(),
@@ -60,6 +62,8 @@ def watch_logs(logs: Logs, enforcer: Enforcer, link: AmiLink) -> LogSensor:
         mono_ns=time.monotonic_ns,
         wall_ns=time.time_ns,
     )
+    sensor.deaf = deaf if wanted else ""  # it is no news to whoever has switched it off, or has no Asterisk here
+    return sensor
 
 
 def system_zone() -> tzinfo:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from guard.core.address import Source
     from guard.core.event import SecurityEvent
-    from guard.settings.config import Ami, Config
+    from guard.settings.config import Config
     from guard.settings.rulefile import RuleSet
 
 log = logging.getLogger("astguard")
@@ -57,7 +57,7 @@ class Service:
         for entry in config.allow:
             self._permits.add(entry.source, str(entry.place))
         self._permits.replace(OWN, own)
-        endpoint = _endpoint(config.ami)
+        endpoint = _endpoint(config)
         ports = config.firewall.sip_ports
         engine = Engine(
             ruleset.rules,
@@ -82,7 +82,7 @@ class Service:
         self._logs = watch_logs(config.logs, self._enforcer, self._link)
         places = {entry.name: f"{entry.place} ({entry.name})" for entry in config.allow_names}
         self._names = Names(places, lambda name, found: self._allow(places[name], found))
-        self._desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names)
+        self._desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names, self._logs)
         self._control = ControlServer(self._desk, config.control)
         self._systemd = Systemd(os.environ, os.getpid())
 
@@ -183,7 +183,8 @@ async def _guarded(job: Coroutine[None, None, None]) -> None:
         log.exception("a part of astguard has stopped; please report this")
 
 
-def _endpoint(ami: Ami) -> Endpoint:
+def _endpoint(config: Config) -> Endpoint:
+    ami = config.ami
     context = None
     if ami.tls:
         try:
@@ -192,4 +193,4 @@ def _endpoint(ami: Ami) -> Endpoint:
             raise ConfigError([f"{ami.place}: ami.tls_ca: {ami.tls_ca} holds no certificate ({error})"]) from None
         if not ami.tls_verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return Endpoint(ami.host, ami.port, ami.username, ami.read_secret(), context)
+    return Endpoint(ami.host, ami.port, ami.username, config.read_secret(), context)

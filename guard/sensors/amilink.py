@@ -32,18 +32,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("astguard.link")
 
+NO_USER = "no AMI user is set up; make one in manager.conf and name its secret in astguard.yaml (ami.secret_file)"
+
 TROUBLES_TOLD = 8
 """Different troubles that are warned of between two good links; what a strange peer says may be new every time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where Asterisk is and who we are there. `tls` None means an unencrypted connection."""
+    """Where Asterisk is and who we are there. `tls` None means an unencrypted connection, `secret` None no user yet."""
 
     host: str
     port: int
     username: str
-    secret: str
+    secret: str | None
     tls: ssl.SSLContext | None = None
 
     def __str__(self) -> str:
@@ -67,9 +69,9 @@ class Timing:
 class AmiLink:
     """Keeps a connection up for as long as `run` runs.
 
-    `on_events` gets each batch of believed events. `state` is `connecting`, `up`, `lost` or `refused`, and has been
-    since `changed_at`; `problem` is the reason if there is one, `self_test` None until decided, `lag_ms` how old the
-    newest event was when it was read.
+    `on_events` gets each batch of believed events. `state` is `connecting`, `up`, `lost`, `refused` or `no user`, and
+    has been since `changed_at`; `problem` is the reason if there is one, `self_test` None until decided, `lag_ms` how
+    old the newest event was when it was read.
     """
 
     def __init__(
@@ -100,6 +102,9 @@ class AmiLink:
 
     async def run(self) -> None:
         """Connect and read until cancelled."""
+        if self.endpoint.secret is None:
+            self._report("no user", NO_USER)
+            return
         lost, refused = Backoff(*self._timing.lost), Backoff(*self._timing.refused)
         while True:
             backoff = lost
@@ -117,6 +122,7 @@ class AmiLink:
             await asyncio.sleep(backoff.next())
 
     async def _session(self, *backoffs: Backoff) -> None:
+        assert self.endpoint.secret is not None, "run has looked"
         client = AmiClient(
             self.endpoint.username, self.endpoint.secret, secrets.token_hex(8), plain=self.endpoint.tls is not None
         )

@@ -48,17 +48,26 @@ class Channel(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The one file to read for each sensor, None if there is none, and what to tell the administrator."""
+    """The one file to read for each sensor, None if there is none, and what to tell the administrator.
+
+    `absent`: there is no logger.conf, so no Asterisk on this host.
+    """
 
     messages: Path | None
     security: Path | None
     notes: tuple[str, ...] = ()
+    absent: bool = False
 
 
 def find_logs(logger_conf: Path) -> Found:
     """Choose the files. One each: another with the same lines in it would tell of every attempt twice."""
-    if not logger_conf.is_file():
-        return Found(None, None, (f"there is no {logger_conf}",))
+    try:
+        with logger_conf.open("rb"):
+            pass
+    except FileNotFoundError:
+        return Found(None, None, (f"there is no {logger_conf}",), absent=True)
+    except OSError as error:
+        return Found(None, None, (f"{logger_conf} cannot be read: {error.strerror}",))
     channels = list(_channels(logger_conf))
     readable = [channel for channel in channels if channel.formatter != "json"]
     notes = [f"{channel.path} is written as JSON, which is not read" for channel in channels if channel not in readable]

@@ -44,7 +44,7 @@ class LogSensor:
     """Follows the files for as long as `run` runs.
 
     `on_events` gets each batch of believed events, `on_muted` how many events the bus lost; `is_up` tells whether
-    AMI does its work. `wall_ns` and `mono_ns` are the clocks.
+    AMI does its work. `wall_ns` and `mono_ns` are the clocks. `deaf` is why no `messages` log is followed, if none is.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class LogSensor:
         self._tally = tally
         self._mono_ns = mono_ns
         self._wall_ns = wall_ns
+        self.deaf = ""
         self._told: dict[LogTail, str] = {}
         self._waiting: deque[tuple[int, list[SecurityEvent]]] = deque()
         self._heard: dict[tuple[bytes, str], Wall] = {}

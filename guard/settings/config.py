@@ -18,7 +18,7 @@ from guard.settings.allowlist import AllowedName, AllowedSource, allowed
 from guard.settings.logs import LOGS_KEYS, Logs, read_logs
 from guard.settings.mistakes import Mistakes, Place
 from guard.settings.rulefile import Folder, stock_rules_folder
-from guard.settings.secretfile import read_secret_file, secret_text
+from guard.settings.secretfile import read_secret_file, secret_path, secret_text
 from guard.settings.table import Table, choice, duration, whole, yes_or_no
 from guard.settings.values import host, path_in, prefix, socket_in, username
 from guard.settings.yamlfile import Mapping, Node, parse, read
@@ -55,6 +55,11 @@ class Ami:
     secret: str | None = field(default=None, repr=False)
     secret_file: Path | None = None
     place: Place = _NOWHERE
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether a secret is named, so that there is somebody to log in as."""
+        return self.secret is not None or self.secret_file is not None
 
     def read_secret(self) -> str:
         """Return the secret, from its file if it has one; ConfigError says what to do if there is none."""
@@ -114,6 +119,10 @@ class Config:
     statsd: Statsd | None = None
     state: Path = Path("/var/lib/astguard/astguard.db")
     control: Path = Path("/run/astguard/astguard.sock")
+
+    def read_secret(self) -> str | None:
+        """Return the AMI secret; None if there is none yet and nobody is banned anyway, as after an installation."""
+        return self.ami.read_secret() if self.ami.is_set_up or self.mode is not Mode.OBSERVE else None
 
 
 def load_config(path: Path = DEFAULT_PATH) -> Config:
@@ -180,7 +189,7 @@ def _ami(table: Table, file_path: Callable[[str], Path]) -> Ami:
         tls_ca=table.one("tls_ca", file_path, None),
         username=table.one("username", username, usual.username),
         secret=table.one("secret", secret_text, None),
-        secret_file=table.one("secret_file", file_path, None),
+        secret_file=table.one("secret_file", secret_path(file_path), None),
         place=table.place,
     )
 

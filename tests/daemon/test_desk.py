@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -28,7 +29,12 @@ def names():
 
 
 @pytest.fixture
-def desk(names):
+def logs():
+    return SimpleNamespace(deaf="", problems={Path("/var/log/asterisk/messages.log"): ""})
+
+
+@pytest.fixture
+def desk(names, logs):
     loop = SimpleNamespace(call_later=lambda *_: SimpleNamespace(cancel=lambda: None))
     enforcer = Enforcer(
         Engine([rule()]), Memory(), Layout(), Recorder(), loop=loop, mono_ns=lambda: HOUR, wall_ns=lambda: HOUR
@@ -37,7 +43,7 @@ def desk(names):
     link = SimpleNamespace(
         problem="", changed_at=0, state="up", asterisk="", endpoint="", self_test=None, lag_ms=0, samples=[]
     )
-    return Desk(enforcer, Permits(), link, SimpleNamespace(sources={}), names)
+    return Desk(enforcer, Permits(), link, SimpleNamespace(sources={}), names, logs)
 
 
 def test_a_name_on_the_allowlist_without_an_address_is_warned_of(desk, names):
@@ -48,6 +54,20 @@ def test_a_name_on_the_allowlist_without_an_address_is_warned_of(desk, names):
     assert "mend the resolver" in warning["remedy"]
     names.known["sip.example"] = frozenset({parse_source("192.0.2.7")})
     assert desk.status()["warnings"] == []
+
+
+def test_a_log_that_cannot_be_read_is_warned_of_with_the_way_to_mend_it(desk, logs):
+    assert desk.status()["warnings"] == []
+    logs.problems[Path("/var/log/asterisk/messages.log")] = "cannot be read: Permission denied"
+    (warning,) = desk.status()["warnings"]
+    assert warning["text"] == "log: /var/log/asterisk/messages.log cannot be read: Permission denied"
+    assert "usermod -aG asterisk astguard" in warning["remedy"]
+    logs.problems.clear()
+    logs.deaf = "/etc/asterisk/logger.conf cannot be read: Permission denied"
+    (warning,) = desk.status()["warnings"]
+    assert (
+        warning["text"] == "log: no messages log is read: /etc/asterisk/logger.conf cannot be read: Permission denied"
+    )
 
 
 def test_events_too_old_to_count_are_warned_of(desk):

@@ -16,9 +16,13 @@ from guard.daemon.logwatch import system_zone, watch_logs
 from guard.settings.logs import Logs
 
 
-def watch(**given):
+def sensor(**given):
     enforcer = SimpleNamespace(engine=SimpleNamespace(tally=Tally()), handle=print)
-    return list(watch_logs(Logs(**given), enforcer, SimpleNamespace(state="up")).problems)
+    return watch_logs(Logs(**given), enforcer, SimpleNamespace(state="up"))
+
+
+def watch(**given):
+    return list(sensor(**given).problems)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +37,14 @@ def test_without_logs_one_line_says_so(given, said, caplog):
     assert watch(**given) == []
     (record,) = caplog.records
     assert (record.levelname, said in record.getMessage()) == ("INFO", True)
+
+
+def test_only_who_could_hear_and_does_not_is_deaf(tmp_path):
+    assert sensor(logger_conf=Path("/nowhere/logger.conf")).deaf == ""
+    assert sensor(messages=()).deaf == ""
+    assert "cannot be read: Is a directory" in sensor(logger_conf=tmp_path).deaf
+    (tmp_path / "logger.conf").write_text("[logfiles]\nx => error\n")
+    assert "names no file for the level 'notice'" in sensor(logger_conf=tmp_path / "logger.conf").deaf
 
 
 def test_what_the_configuration_names_goes_before_logger_conf(tmp_path, caplog):

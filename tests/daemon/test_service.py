@@ -294,6 +294,29 @@ def test_without_a_secret_nothing_starts(tmp_path):
     assert not (tmp_path / "control.sock").exists()
 
 
+def test_without_an_ami_user_it_observes_the_logs_and_says_what_is_missing(tmp_path):
+    async def whole():
+        (tmp_path / "messages").write_text("")
+        config = tmp_path / "astguard.yaml"
+        config.write_text(
+            f"mode: observe\nfirewall: {{backend: memory}}\ncontrol: {tmp_path / 'control.sock'}\n"
+            f"rules: [{TREE / 'rules'}]\nstate: {tmp_path / 'state.db'}\n"
+            f"logs: {{messages: [{tmp_path / 'messages'}], security: no, timezone: UTC}}\n"
+        )
+        async with guarding(config, until=f"reading {tmp_path / 'messages'}") as guard:
+            assert "no AMI user is set up" in await guard.says("no link to Asterisk")
+            with (tmp_path / "messages").open("ab") as file:
+                file.write(QUIET_BUS)
+            await guard.says("WARNING would ban 198.51.100.11/32")
+            status = await guard.ask("status")
+            assert status["link"]["state"] == "no user"
+            assert any("no AMI user" in warning["text"] for warning in status["warnings"])
+            code, out, _ = await guard.cli("check")
+            assert (code, "no secret yet: only logs are read" in out) == (0, True)
+
+    run(whole())
+
+
 QUIET_BUS = (CORPUS / "hostile-57.messages").read_bytes()
 
 

@@ -26,7 +26,7 @@ messages.log => notice,warning,error
 def found(folder, text, **others):
     for name, content in {"logger": text, **others}.items():
         (folder / f"{name}.conf").write_text(content)
-    messages, security, notes = find_logs(folder / "logger.conf")
+    messages, security, notes, _ = find_logs(folder / "logger.conf")
     return messages and str(messages), security and str(security), notes
 
 
@@ -86,5 +86,17 @@ def test_what_is_in_the_way_is_said(text, said, tmp_path):
 
 
 def test_a_file_that_is_not_there_names_nothing():
-    messages, security, notes = find_logs(Path("/nowhere/logger.conf"))
-    assert (messages, security, notes) == (None, None, ("there is no /nowhere/logger.conf",))
+    there_is_none = ("there is no /nowhere/logger.conf",)
+    assert find_logs(Path("/nowhere/logger.conf")) == (None, None, there_is_none, True)
+
+
+def test_a_file_that_may_not_be_read_names_nothing_and_does_not_end_the_guard(tmp_path, monkeypatch):
+    """/etc/asterisk is closed to whoever is not in its group: the guard starts, and says so."""
+
+    def refuse(*_args, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    conf = tmp_path / "logger.conf"
+    assert find_logs(conf) == (None, None, (f"{conf} cannot be read: Permission denied",), False)

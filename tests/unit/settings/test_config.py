@@ -19,6 +19,7 @@ from guard.settings.config import Ami, Backend, Config, Firewall, Statsd, load_c
 from guard.settings.logs import Logs, zone
 from guard.settings.mistakes import Place
 from guard.settings.rulefile import Folder, load_rules, stock_rules_folder
+from guard.settings.secretfile import is_credential
 
 SHIPPED = Path(__file__).parents[3] / "packaging/etc/astguard.yaml"
 
@@ -454,13 +455,39 @@ def test_no_secret_at_all_is_an_error_when_it_is_needed():
     assert caught.value.mistakes == (said,)
 
 
+def test_no_secret_at_all_is_no_error_where_nobody_is_banned():
+    assert config("mode: observe").read_secret() is None
+    assert config(f"{{mode: observe, ami: {{secret: {SECRET}}}}}").read_secret() == SECRET
+    with pytest.raises(ConfigError, match="'ami' has no secret"):
+        config("mode: enforce").read_secret()
+    with pytest.raises(ConfigError, match="no such file"):
+        config("{mode: observe, ami: {secret_file: ami.secret}}").read_secret()
+
+
+def test_systemd_hands_over_the_secret_as_a_credential(tmp_path, monkeypatch):
+    read = config("ami: {secret_file: $CREDENTIALS_DIRECTORY/ami.secret}")
+    assert is_credential(read.ami.secret_file)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        read.read_secret()
+    said = "systemd hands over none; the unit needs LoadCredential=ami.secret:/path/of/the/file"
+    assert caught.value.mistakes == (f"$CREDENTIALS_DIRECTORY/ami.secret:1:1: {said}",)
+    (tmp_path / "ami.secret").touch(mode=0o400)
+    (tmp_path / "ami.secret").write_text(f"{SECRET}\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read.read_secret() == SECRET
+    assert not is_credential(config("ami: {secret_file: $HOME/ami.secret}").ami.secret_file)
+    assert not is_credential(None)
+
+
 # --- The shipped file ----------------------------------------------------------------------------------------------
 
 
-def test_the_shipped_file_is_all_comment_and_shows_every_key_with_its_default():
-    assert all(line.startswith("#") or not line for line in SHIPPED.read_text().splitlines())
+def test_the_shipped_file_only_observes_and_shows_every_key_with_its_default():
+    said = [line for line in SHIPPED.read_text().splitlines() if line and not line.startswith("#")]
+    assert [line.partition("#")[0].strip() for line in said] == ["mode: observe"]
     shipped = load_config(SHIPPED)
-    assert shipped == Config(ami=Ami(place=shipped.ami.place))
+    assert shipped == Config(mode=Mode.OBSERVE, ami=Ami(place=shipped.ami.place))
 
     # A line of prose starts with a capital letter; take the # away from all others.
     settings = re.sub(r"^# (?=[a-z ])(?!astguard:)", "", SHIPPED.read_text(), flags=re.MULTILINE)
@@ -476,7 +503,12 @@ def test_the_shipped_file_is_all_comment_and_shows_every_key_with_its_default():
     assert [folder.path for folder in read.rules] == [Path("/x/rules"), Path("/etc/astguard/rules")]
     assert read.statsd == Statsd()
     wanted = Config(
-        ami=Ami(place=read.ami.place), allow=read.allow, allow_names=read.allow_names, rules=read.rules, statsd=Statsd()
+        mode=Mode.OBSERVE,
+        ami=Ami(place=read.ami.place),
+        allow=read.allow,
+        allow_names=read.allow_names,
+        rules=read.rules,
+        statsd=Statsd(),
     )
     assert read == wanted
 
