@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from guard import __version__
-from guard.cli import allow, bans, check, replay, rules, run, status
+from guard.cli import allow, bans, check, replay, rules, run, status, version
 from guard.cli.options import Parser, add_common, defaults
 from guard.cli.output import note
 from guard.errors import GuardError
@@ -54,7 +54,7 @@ Options for every command
   --socket PATH             usually /run/astguard/astguard.sock
   -o, --output table|json   for people or for programs
   --no-header               no titles above the columns
-  --version                 the version
+  --version                 the version; with --verbose, all that runs
   -h, --help                this page; after a command, its own
 
 ADDRESS is a host or a network: 198.51.100.7, 198.51.100.0/24, 2001:db8:5::/64.
@@ -98,6 +98,10 @@ def build() -> Parser:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    told = version.asked(list(sys.argv[1:] if argv is None else argv))
+    if told is not None:
+        print(told)
+        return 0
     try:
         options = build().parse_args(argv, defaults())
     except SystemExit as stop:  # argparse ends --help and --version so

@@ -7,7 +7,6 @@ an empty file switches it off. Nothing is merged, so what a rule does stands in 
 from __future__ import annotations
 
 import re
-import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -51,11 +50,13 @@ class RuleSet:
 
 
 def stock_rules_folder() -> Path:
-    """Return the first folder of stock rules there is: Debian's, pip's, the source tree's; or else Debian's."""
-    debian = Path("/usr/share/astguard/rules")
-    pip = Path(sysconfig.get_path("data")) / "share/astguard/rules"
-    tree = Path(__file__).parents[2] / "rules"
-    return next((folder for folder in (debian, pip, tree) if folder.is_dir()), debian)
+    """Return the stock rules that belong to this code: in a wheel within it, in Debian's package and the tree beside.
+
+    Never those of another astguard on the same host, whose rules may speak another language.
+    """
+    package = Path(__file__).parents[1]
+    within = package / "rules"
+    return within if within.is_dir() else package.parent / "rules"
 
 
 def load_rules(folders: Iterable[Folder]) -> RuleSet:

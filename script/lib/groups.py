@@ -52,6 +52,7 @@ GROUPS = (
         asterisks=("22", "16"),
         short_with_floor=("test_lab.py", "test_stories.py"),
     ),
+    Group("deb", libraries=("newest",), needs_root=True, minutes=15),
 )
 
 
@@ -98,7 +99,7 @@ def main() -> int:
     unknown = set(wanted.group) - {group.name for group in GROUPS}
     if unknown:
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
-    os.environ.setdefault("ASTGUARD_REQUIRE", "kernel,asterisk,daemon")  # a skip in these is a failure
+    os.environ.setdefault("ASTGUARD_REQUIRE", "kernel,asterisk,daemon,deb")  # a skip in these is a failure
     if wanted.full:
         os.environ["ASTGUARD_FULL"] = "1"
 

@@ -45,15 +45,17 @@ def test_a_replay_prints_what_is_quoted():
     assert done.stdout.splitlines() == [re.sub(r"in [\d.]+ s", found_time(done.stdout), line) for line in shown]
 
 
-def test_the_wrapper_runs_no_code_of_the_folder_it_is_called_in(tmp_path):
-    (made,) = re.findall(r"^    (printf .*) > /usr/local/bin/astguard$", README, re.MULTILINE)
-    wrapper = subprocess.run(["sh", "-c", made], capture_output=True, text=True, check=True).stdout
-    wrapper = wrapper.replace("/opt/astguard", str(REAL)).replace("/usr/bin/python3", sys.executable)
+def test_the_launcher_runs_no_code_of_the_folder_it_is_called_in(tmp_path):
+    """That of the package; nor does it take a library from where pip puts them for everybody."""
+    launcher = (REAL / "packaging/debian/launcher").read_text()
+    assert launcher.startswith("#!/usr/bin/python3 -IB\n")
+    (tmp_path / "launcher").write_text(launcher.replace("/usr/share/astguard", str(REAL)))
     (tmp_path / "guard").mkdir()
     for name in ("guard/__init__.py", "guard/__main__.py", "yaml.py"):
         (tmp_path / name).write_text("raise SystemExit('this is not astguard')\n")
-    called = ["sh", "-c", wrapper, "astguard", "rules", "check", str(REAL / "rules")]
-    done = subprocess.run(called, cwd=tmp_path, capture_output=True, text=True, check=False)
+    called = [sys.executable, "-IB", tmp_path / "launcher", "rules", "check", REAL / "rules"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(called, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

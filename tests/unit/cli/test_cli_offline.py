@@ -14,6 +14,7 @@ import pytest
 from guard import __version__
 from guard.cli import PAGE, build, main, options, output
 from guard.cli.options import UsageError, defaults
+from guard.cli.version import commit
 from guard.core.address import show
 
 TREE = Path(__file__).parents[3]
@@ -101,6 +102,22 @@ def test_every_command_but_run_shows_an_example(capsys):
     for command in ("bans list", "bans add", "allow test", "rules check", "replay", "check", "status"):
         main([*command.split(), "--help"])
         assert f"  astguard {command}" in capsys.readouterr().out.partition("examples:")[2]
+
+
+def test_the_version_in_full_names_commit_libraries_and_kernel(capsys):
+    code, out, err = run(capsys, "--version", "--verbose")
+    assert (code, err) == (0, "")
+    first, commit_line, *rest = out.splitlines()
+    assert (first, commit_line.split()[0]) == (f"astguard {__version__}", "commit")
+    assert {line.split()[0] for line in rest} >= {"from", "Python", "pyroute2", "aiohttp", "PyYAML", "Linux"}
+
+
+def test_the_commit_is_what_the_build_wrote_down_or_else_unknown(tmp_path):
+    package = tmp_path / "guard"
+    package.mkdir()
+    assert commit(package) == "unknown"
+    (package / "commit").write_text("0123abcd\n")
+    assert commit(package) == "0123abcd"
 
 
 def test_the_version_is_the_package_s(capsys):
@@ -384,6 +401,14 @@ def test_check_without_a_configuration_says_what_to_do(capsys, tmp_path):
     code, out, err = run(capsys, "check")
     assert (code, out) == (78, "")
     assert err.startswith(f"astguard: {tmp_path / 'none.yaml'}:1:1: no such file; ")
+
+
+def test_run_says_what_a_package_would_have_made(capsys, config, tmp_path):
+    config.write_text(config.read_text().replace("own.sock", "run/own.sock"))
+    code, out, err = run(capsys, "run", "--config", config)
+    assert (code, out) == (1, "")
+    assert f"there is no {tmp_path / 'run'} for the control socket" in err
+    assert f"install -d -m 750 {tmp_path / 'run'}" in err
 
 
 def test_run_needs_a_configuration(capsys, tmp_path):

@@ -471,18 +471,12 @@ def test_rules_are_limited_in_number(folders):
         load_rules(folders)
 
 
-def test_the_stock_rules_of_the_source_tree_are_found_where_nothing_is_installed(monkeypatch, tmp_path):
-    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
-    monkeypatch.setattr(
-        Path, "is_dir", lambda path: path in (STOCK, tmp_path / "share/astguard/rules") and path.exists()
-    )
+def test_the_stock_rules_are_those_of_the_same_code_wherever_it_is_installed(monkeypatch, tmp_path):
     assert stock_rules_folder() == STOCK
-    (tmp_path / "share/astguard/rules").mkdir(parents=True)
-    assert stock_rules_folder() == tmp_path / "share/astguard/rules"
-    monkeypatch.setattr(Path, "is_dir", lambda _: True)
-    assert stock_rules_folder() == Path("/usr/share/astguard/rules")
-    monkeypatch.setattr(Path, "is_dir", lambda _: False)
-    assert stock_rules_folder() == Path("/usr/share/astguard/rules")
+    monkeypatch.setattr("guard.settings.rulefile.__file__", str(tmp_path / "guard/settings/rulefile.py"))
+    assert stock_rules_folder() == tmp_path / "rules"  # beside the package: Debian's, or a tree's
+    (tmp_path / "guard/rules").mkdir(parents=True)
+    assert stock_rules_folder() == tmp_path / "guard/rules"  # within it: a wheel's
 
 
 @pytest.mark.parametrize("path", sorted(STOCK.iterdir()), ids=lambda path: path.name)
