@@ -47,6 +47,8 @@ type=aor
 max_contacts=1
 remove_existing=yes
 """
+AS_PACKAGED = "-f -p"
+"""As Debian's unit starts it: realtime."""
 FILES = {
     "pjsip.conf": PJSIP + "".join(ACCOUNT.format(name) for name in range(100, 200)),
     "logger.conf": "[logfiles]\nmessages.log => notice,warning,error\nsecurity.log => security\n",
@@ -85,7 +87,9 @@ def attacked(folder):
     """Put a fresh Asterisk and its attackers up, and take them down again."""
     root = asterisk_root()
     with crowded(attacker=(ATTACKERS,), phone=(PHONES,)) as (host, attackers, phone):
-        asterisk = Asterisk(root, host, phone.at("192.0.2.21"), folder / "asterisk", changes=FILES, modules=MODULES)
+        asterisk = Asterisk(
+            root, host, phone.at("192.0.2.21"), folder / "asterisk", changes=FILES, modules=MODULES, options=AS_PACKAGED
+        )
         try:
             asterisk.start()
             yield Pbx(host, attackers, folder)

@@ -54,6 +54,7 @@ NAMES = {
     "clock.backwards": "times the driver's clock went back and was held",
     "firewall.failed": "batches the kernel refused",
     "firewall.rebuilt": "times our table was gone and was made anew",
+    "priority.rests": "times astguard left its place before Asterisk, because it had used up its share of a core",
     "statsd.sent": "datagrams sent to the StatsD server",
     "statsd.failed": "datagrams that could not be sent",
 }

@@ -22,6 +22,7 @@ from guard.daemon.enforcer import Enforcer
 from guard.daemon.keeper import Keeper
 from guard.daemon.logwatch import watch_logs
 from guard.daemon.permits import OWN, Permits
+from guard.daemon.priority import Priority
 from guard.daemon.recorder import Recorder
 from guard.daemon.restore import restore
 from guard.daemon.systemd import Systemd
@@ -84,6 +85,9 @@ class Service:
         self._names = Names(places, lambda name, found: self._allow(places[name], found))
         self._desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names, self._logs)
         self._control = ControlServer(self._desk, config.control)
+        self._priority = Priority(
+            asyncio.get_running_loop(), engine.tally, mono_ns=time.monotonic_ns, used_ns=time.thread_time_ns
+        )
         self._systemd = Systemd(os.environ, os.getpid())
 
     async def run(self) -> None:
@@ -113,8 +117,10 @@ class Service:
                 self._config.mode, len(self._enforcer.engine.rules), self._enforcer.firewall.name,
                 len(self._enforcer.engine.allow),
             )  # fmt: skip
+            self._priority.start()
             self._systemd.ready()
             await stopped.wait()
+            self._priority.stop()
             self._systemd.stopping()
             log.info(
                 "astguard stops: bans=%d stay in the kernel and end there on time", len(self._enforcer.engine.ledger)
@@ -138,6 +144,7 @@ class Service:
     def _hear(self, events: list[SecurityEvent]) -> None:
         self._logs.heard(events)
         self._enforcer.handle(events)
+        self._priority.spend()
 
     def _allow(self, origin: str, sources: frozenset[Source]) -> None:
         added, gone = self._permits.replace(origin, sources)

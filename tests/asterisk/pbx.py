@@ -113,8 +113,12 @@ class Asterisk:
         folder: Path,
         changes: Mapping[str, str] = MappingProxyType({}),
         modules: str = MODULES,
+        options: str = "-f",
     ) -> None:
-        """`changes` replaces or adds files of the configuration; a pjsip.conf with the account 100 has to be there."""
+        """`changes` replaces or adds files of the configuration; a pjsip.conf with the account 100 has to be there.
+
+        `options` are Asterisk's own: with `-f -p` it is realtime, as Debian starts it.
+        """
         self._root, self._host, self._neighbour, self._folder = root, host, neighbour, folder
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("etc", "log", "run", "spool", "db", "keys", "cache"):
@@ -127,6 +131,7 @@ class Asterisk:
         }
         self._files = {**CONFIGURATION, **changes}
         self._environment: list[str] = []
+        self._options = options
         self._write(self._files)
 
     def _write(self, files: Mapping[str, str]) -> None:
@@ -143,9 +148,11 @@ class Asterisk:
             'mount --bind "$1" "$2/lab" && mount --bind "$1/log" "$2$3" && '
             'mount -t proc proc "$2/proc" && mount --rbind /dev "$2/dev"'
         )
-        start = f'{mount} && root="$2" && shift 3 && exec chroot "$root" env "$@" /usr/sbin/asterisk -f -C /lab/etc/asterisk.conf'
+        start = f'{mount} && root="$2" && shift 3 && exec chroot "$root" env "$@" -C /lab/etc/asterisk.conf'
         with (self._folder / "console").open("w") as console:
-            command = self._host.command("sh", "-c", start, "sh", self._folder, self._root, LOGS, *self._environment)
+            places = (self._folder, self._root, LOGS)
+            asterisk = ("/usr/sbin/asterisk", *self._options.split())
+            command = self._host.command("sh", "-c", start, "sh", *places, *self._environment, *asterisk)
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
         if wait:
             self.wait_until_up()
