@@ -6,6 +6,7 @@
     ├── ProtocolError      1    the peer on the AMI port does not speak AMI
     │   └── LoginRefused   1    it does, but not to us
     ├── CaptureError       1    a recording that replay cannot read
+    ├── HostError          1    no Asterisk on this host, or a file of it that cannot be changed
     ├── FirewallError      1    the kernel said no
     │   ├── FirewallUnavailable 1   ... and will go on saying it: no root, no nf_tables
     │   └── TableGone    1    ... because somebody removed or changed what is ours: set it up, add the bans again
@@ -59,6 +60,10 @@ class LoginRefused(ProtocolError):
 
 class CaptureError(GuardError):
     """A recording that replay cannot read."""
+
+
+class HostError(GuardError):
+    """This host is not as a command needs it; what was begun is undone or said."""
 
 
 class FirewallError(GuardError):

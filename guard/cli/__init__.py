@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from guard import __version__
-from guard.cli import allow, bans, check, replay, rules, run, status, version
+from guard.cli import allow, bans, check, doctor, replay, rules, run, setup, status, version
 from guard.cli.options import Parser, add_common, defaults
 from guard.cli.output import note
 from guard.errors import GuardError
@@ -40,11 +40,17 @@ Somebody is locked out
 Somebody must be kept out
   bans add ADDRESS          ban by hand: --for 1d, --reason TEXT
 
+Something is wrong
+  doctor                    every gap on this host, and what to do about it
+
 Before you change something
   check                     read all, change nothing, name every mistake
   rules check [FILE...]     the same for rule files
   rules test [NAME...]      run the cases that prove the rules
   replay FILE...            what the rules would have done with a recording
+
+A new host
+  setup                     make AMI's user and the configuration; --undo
 
 The daemon
   run                       guard Asterisk, in the foreground
@@ -92,7 +98,7 @@ def build() -> Parser:
     parser.add_argument("--version", action="version", version=f"astguard {__version__}")
     add_common(parser)
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True, parser_class=Parser)
-    for noun in (status, bans, allow, rules, check, replay, run):
+    for noun in (status, bans, allow, rules, check, replay, setup, doctor, run):
         noun.add_to(commands)
     return parser
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ANCESTORS = 16
 """Processes to look at for the caller's login: sudo drops SSH_CONNECTION, the shell before it has it."""
 FILE_LIMIT = 1 << 20
+YOUR_OWN = "your own SSH address"
 
 _RTF_GATEWAY = 0x2  # linux/route.h: the destination is reached through a gateway
 
@@ -50,7 +51,7 @@ def lifelines(environment: Mapping[str, str]) -> list[Lifeline]:
 def callers(environment: Mapping[str, str]) -> Iterator[Lifeline]:
     """Read where the caller logged in from: sshd sets `SSH_CONNECTION=client port server port`."""
     for name in ("SSH_CONNECTION", "SSH_CLIENT"):
-        yield from _lifelines([environment.get(name, "").partition(" ")[0]], "your own SSH address")
+        yield from _lifelines([environment.get(name, "").partition(" ")[0]], YOUR_OWN)
 
 
 def gateways(route: str, byteorder: str = sys.byteorder) -> Iterator[Lifeline]:

@@ -56,6 +56,14 @@ def parse_source(text: str) -> Source:
     return Source(bytes((4 if len(packed) == 4 else 6, length)) + packed)
 
 
+def parse_network(text: str) -> Source:
+    """Read a network as other programs' files have it: with a dotted mask or bits behind its prefix. AddressError."""
+    try:
+        return parse_source(str(ipaddress.ip_network(text, strict=False)))
+    except ValueError:
+        raise AddressError(f"{text!r} is not an address or network") from None
+
+
 def host(packed: bytes) -> Source:
     """Make the Source of one host from its 4 or 16 address bytes."""
     return Source((b"\x04\x20" if len(packed) == 4 else b"\x06\x80") + packed)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from guard import __version__
 from guard.core.address import is_special, length, show, show_short
 from guard.core.units import SECOND, Duration
+from guard.daemon.exposure import REMEDY
 from guard.daemon.permits import COMMAND
 from guard.errors import ControlError, FirewallError, NotFound
 from guard.wire.control import describe_rule
 from guard.wire.describe import describe_ban, show_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from guard.core.address import Source
     from guard.core.ban import Ban
@@ -55,6 +56,7 @@ class Desk:
         self._names = names
         self._logs = logs
         self._started = enforcer.now()
+        self.exposed: Callable[[], str] = str  # says which door is open to forgers; the service knows
         self._opened = asyncio.Event()
 
     def open(self) -> None:
@@ -126,6 +128,8 @@ class Desk:
         for name in self._names.unknown():
             text = f"allow: {name} has no address, so it protects nobody"
             yield {"text": text, "remedy": "mend the resolver or the name, or write addresses in its place"}
+        if exposed := self.exposed():
+            yield {"text": exposed, "remedy": REMEDY}
         tampered = self._engine.tally.counts["tampered"]
         if tampered:
             text = f"{tampered} blocks on the AMI socket were tampered with, and not believed"

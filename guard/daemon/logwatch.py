@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from guard.sensors.loggerconf import find_logs
+from guard.asterisk.loggerconf import find_logs
 from guard.sensors.logs import LogSensor
 from guard.settings.logs import zone
 

@@ -19,6 +19,7 @@ from guard.api.statsd import StatsdSender
 from guard.core.engine import Engine
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
+from guard.daemon.exposure import watch_exposure
 from guard.daemon.keeper import Keeper
 from guard.daemon.logwatch import watch_logs
 from guard.daemon.permits import OWN, Permits
@@ -84,6 +85,7 @@ class Service:
         places = {entry.name: f"{entry.place} ({entry.name})" for entry in config.allow_names}
         self._names = Names(places, lambda name, found: self._allow(places[name], found))
         self._desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names, self._logs)
+        self._desk.exposed = watch_exposure(config)
         self._control = ControlServer(self._desk, config.control)
         self._priority = Priority(
             asyncio.get_running_loop(), engine.tally, mono_ns=time.monotonic_ns, used_ns=time.thread_time_ns

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("astguard.link")
 
-NO_USER = "no AMI user is set up; make one in manager.conf and name its secret in astguard.yaml (ami.secret_file)"
+NO_USER = "no AMI user is set up; 'astguard setup' makes one, or name its secret in astguard.yaml (ami.secret_file)"
 
 TROUBLES_TOLD = 8
 """Different troubles that are warned of between two good links; what a strange peer says may be new every time."""

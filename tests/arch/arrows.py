@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 FLOORS = (
     ("errors",),
     ("core",),
-    ("wire", "settings", "store"),
-    ("firewall", "sensors", "api", "recordings"),
-    ("replay", "daemon"),
+    ("wire", "settings", "store", "asterisk"),
+    ("firewall", "sensors", "api", "recordings", "host"),
+    ("replay", "daemon", "doctor", "setup"),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -68,11 +68,12 @@ def imports_of_the_core(tree: Tree) -> Iterator[str]:
 
 
 def imports_of_the_wire(tree: Tree) -> Iterator[str]:
-    """Complain of what would let wire read or wait by itself."""
-    for file in tree.python("guard/wire/"):
+    """Complain of what would let wire read or wait by itself, or Asterisk's files be more than read."""
+    for file in (*tree.python("guard/wire/"), *tree.python("guard/asterisk/")):
         for line, name, _ in imports(file):
             if name.split(".")[0] in WIRE_NEVER_IMPORTS:
-                yield f"{tree.name(file)}:{line}: wire must not import {name}; it gets bytes and gives bytes"
+                room = _room(module_name(tree, file))
+                yield f"{tree.name(file)}:{line}: {room} must not import {name}; it gets bytes or text and gives values"
 
 
 def libraries_out_of_place(tree: Tree) -> Iterator[str]:

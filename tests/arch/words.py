@@ -41,6 +41,7 @@ MAY_SAY = {
     "bench/*": "sets up the other tools in their own words",
     "docs/*fail2ban*": "maps fail2ban's words to ours",
     "docs/decisions/*": "says what others do and why we do not",
+    "guard/host/fail2ban.py": "reads fail2ban's files, whose names these are",
     "CHANGELOG.md": "may tell a newcomer what changed for him",
     "guard/wire/nfnetlink.py": "netfilter's word for what a rule answers is verdict",
     "guard/firewall/*": "netfilter's word for what a rule answers is verdict",

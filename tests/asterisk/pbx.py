@@ -198,6 +198,17 @@ class Asterisk:
             self._environment = []
             self._again("")
 
+    @property
+    def root(self) -> Path:
+        """Give the root tree it lives in."""
+        return self._root
+
+    @property
+    def process(self) -> int:
+        """Give its process number."""
+        assert self._process is not None
+        return self._process.pid
+
     def say(self, command: str) -> str:
         """Give a command of Asterisk's own command line."""
         assert self._process is not None

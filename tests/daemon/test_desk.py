@@ -109,3 +109,12 @@ def test_who_wants_to_lift_a_part_of_a_ban_is_told_of_the_whole(desk):
         NotFound, match=r"7 has no ban of its own; 'astguard bans remove 198.51.100.0/24' lifts all of it"
     ):
         run(desk.remove_ban(parse_source("198.51.100.7")))
+
+
+def test_a_door_open_to_forgers_is_warned_of_until_it_is_shut(desk):
+    desk.exposed = lambda: "asterisk: AMI over HTTP is on"
+    (warning,) = desk.status()["warnings"]
+    assert warning["text"] == "asterisk: AMI over HTTP is on"
+    assert "webenabled = no" in warning["remedy"]
+    desk.exposed = str
+    assert desk.status()["warnings"] == []

@@ -79,7 +79,7 @@ def test_the_help_page_names_every_command_and_no_other(capsys):
     commands = {" ".join(word for word in line.split() if word.islower()) for line in promised}
     assert commands == {
         "status", "bans list", "bans show", "bans add", "bans remove", "allow list", "allow add", "allow remove",
-        "allow test", "rules list", "rules check", "rules test", "check", "replay", "run",
+        "allow test", "rules list", "rules check", "rules test", "check", "replay", "run", "setup", "doctor",
     }  # fmt: skip
     for command in commands:
         assert main([*command.split(), "--help"]) == 0
@@ -88,7 +88,19 @@ def test_the_help_page_names_every_command_and_no_other(capsys):
 
 def test_the_lines_of_the_help_fit_a_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    for command in ("", "bans", "bans add", "allow", "rules list", "replay", "check", "run", "status"):
+    for command in (
+        "",
+        "bans",
+        "bans add",
+        "allow",
+        "rules list",
+        "replay",
+        "check",
+        "run",
+        "status",
+        "setup",
+        "doctor",
+    ):
         main([*command.split(), "--help"])
         assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
@@ -99,7 +111,17 @@ def test_the_help_of_a_noun_lists_its_verbs(capsys):
 
 
 def test_every_command_but_run_shows_an_example(capsys):
-    for command in ("bans list", "bans add", "allow test", "rules check", "replay", "check", "status"):
+    for command in (
+        "bans list",
+        "bans add",
+        "allow test",
+        "rules check",
+        "replay",
+        "check",
+        "status",
+        "setup",
+        "doctor",
+    ):
         main([*command.split(), "--help"])
         assert f"  astguard {command}" in capsys.readouterr().out.partition("examples:")[2]
 
@@ -129,7 +151,7 @@ def test_the_version_is_the_package_s(capsys):
     [
         ([], "the following arguments are required: COMMAND; see 'astguard --help'"),
         (["bans"], "the following arguments are required: VERB; see 'astguard bans --help'"),
-        (["ban"], "'ban' is no command; known are status, bans, allow, rules, check, replay, run; see 'astguard --help'"),
+        (["ban"], "'ban' is no command; known are status, bans, allow, rules, check, replay, setup, doctor, run; see 'astguard --help'"),
         (["bans", "ls"], "'ls' is no verb; known are list, show, remove, add; see 'astguard bans --help'"),
         (["bans", "add"], "the following arguments are required: ADDRESS; see 'astguard bans add --help'"),
         (["bans", "list", "--jsn"], "unrecognized arguments: --jsn; see 'astguard --help'"),

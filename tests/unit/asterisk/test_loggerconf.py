@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from guard.sensors.loggerconf import LOG_FOLDER, find_logs
+from guard.asterisk.loggerconf import LOG_FOLDER, date_format, find_logs, has_seconds
 
 NEWEST = """
 [general]
@@ -42,8 +42,9 @@ def under(*names):
         ("[logfiles]\nmessages = notice,warning,error\nsecurity=security\n", ("messages", "security")),
         ("[logfiles]\nfull => *\nmessages => NOTICE , warning,error\n", ("messages", "full")),
         ("[logfiles]\nnotices => notice\nall => notice,warning,error\n", ("all", None)),
-        ("[logfiles](+)\nmessages => [default]notice,warning,error;for us\n", ("messages", None)),
+        ("[logfiles]\n[logfiles](+)\nmessages => [default]notice,warning,error;for us\n", ("messages", None)),
         ("[logfiles]\nfull => [plain]verbose(3),notice,warning,error,security\n", ("full", "full")),
+        (";-----\n[logfiles]\nmessages => notice\n;-----\n", ("messages", None)),  # `;---` begins no long comment
         (";--\n[logfiles]\na => notice\n--;\n[logfiles]\nb => notice\n", ("b", None)),
         ("[general]\nmessages => notice\n", (None, None)),
         ("[logfiles]\nsyslog.local0 => notice\nConsole => notice\n", (None, None)),
@@ -57,8 +58,14 @@ def test_the_files_of_each_sensor(text, names, tmp_path):
 
 def test_a_name_may_be_a_path_and_the_folder_another(tmp_path):
     text = "[logfiles]\n/srv/pbx/security => security\nmessages => notice\n"
-    asterisk = "[directories](!)\nastlogdir => /srv/log\n"
+    asterisk = "[directories]\nastlogdir => /srv/log\n"
     assert found(tmp_path, text, asterisk=asterisk)[:2] == ("/srv/log/messages", "/srv/pbx/security")
+
+
+def test_a_template_names_no_folder(tmp_path):
+    """Debian's asterisk.conf has `[directories](!)`: Asterisk takes what it was built with."""
+    asterisk = "[directories](!)\nastlogdir => /srv/log\n"
+    assert found(tmp_path, "[logfiles]\nmessages => notice\n", asterisk=asterisk)[0] == str(LOG_FOLDER / "messages")
 
 
 def test_names_may_end_in_the_name_of_the_host(tmp_path):
@@ -66,11 +73,30 @@ def test_names_may_end_in_the_name_of_the_host(tmp_path):
     assert found(tmp_path, text)[0] == str(LOG_FOLDER / f"messages.{os.uname().nodename}")
 
 
-def test_files_in_files_are_read_and_circles_end(tmp_path):
+def test_files_in_files_are_read(tmp_path):
     (tmp_path / "logger.d").mkdir()
-    (tmp_path / "logger.d/own.conf").write_text('messages => notice,error\n#include "logger.conf"\n')
+    (tmp_path / "logger.d/own.conf").write_text("messages => notice,error\n")
     text = f"[logfiles]\n#tryinclude {tmp_path}/nowhere.conf\n#include <logger.d/*.conf>\nsecurity => security\n"
     assert found(tmp_path, text)[:2] == under("messages", "security")
+
+
+def test_a_circle_of_files_ends(tmp_path):
+    assert found(tmp_path, '[logfiles]\nmessages => notice\n#include "logger.conf"\n')[0] == str(
+        LOG_FOLDER / "messages"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "whether"),
+    [
+        ("", True), ("%F %T", True), ("%F %T.%3q", True), ("%s", True), ("%b %e %H:%M:%-S", True), ("%c", True),
+        ("%F %H:%M", False), ("%F %R", False), ("%%S", False), ("%%%S", True), ("%D", False),
+    ],
+)  # fmt: skip
+def test_which_dates_have_seconds(text, whether, tmp_path):
+    (tmp_path / "logger.conf").write_text(f"[general]\ndateformat={text} ; as we like it\n")
+    assert date_format(tmp_path / "logger.conf") == text
+    assert has_seconds(text) is whether
 
 
 @pytest.mark.parametrize(

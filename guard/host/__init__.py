@@ -1,0 +1,1 @@
+"""This host: where Asterisk lives, who else minds the firewall, who may read what; and files changed safely."""
