@@ -84,8 +84,8 @@ class Priority:
             log.info("priority: before Asterisk (SCHED_RR %d), for 5 %% of one core at most", REALTIME)
         else:
             log.info(
-                "priority: ordinary; where Asterisk is realtime, bans come later in a flood: LimitRTPRIO=%d in the "
-                "unit of astguard lets it go first for a moment", REALTIME,
+                "priority: ordinary; where Asterisk is realtime, bans come later in a flood: LimitRTPRIO=%d (in the "
+                "drop-in realtime.conf of the package) lets astguard go first for a moment", REALTIME,
             )  # fmt: skip
 
     def stop(self) -> None:

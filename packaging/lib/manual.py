@@ -70,6 +70,7 @@ def command() -> str:
         "/etc/astguard/rules": "your own rules, see **astguard-rules**(5)",
         "/usr/share/astguard/rules": "the stock rules",
         "/usr/share/astguard/systemd/iptables.conf": "a drop-in for the unit, for `backend: iptables`",
+        "/usr/share/astguard/systemd/realtime.conf": "another, to go before a realtime Asterisk for a moment",
         "/run/astguard/astguard.sock": "the control socket; members of the group astguard may use it",
         "/var/lib/astguard": "what outlives a restart",
     }

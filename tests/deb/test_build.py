@@ -65,6 +65,7 @@ def test_it_has_its_code_for_itself_and_all_that_belongs_to_it(deb):
     assert {
         "/usr/bin/astguard", "/usr/share/astguard/guard/__main__.py", "/usr/share/astguard/rules/pjsip-guessing.yaml",
         "/usr/share/astguard/astguard.yaml", "/usr/share/astguard/systemd/iptables.conf",
+        "/usr/share/astguard/systemd/realtime.conf",
         "/usr/share/man/man1/astguard.1.gz", "/usr/share/man/man5/astguard.yaml.5.gz",
         "/usr/share/man/man5/astguard-rules.5.gz", "/usr/share/bash-completion/completions/astguard",
         "/usr/share/zsh/vendor-completions/_astguard", "/usr/share/fish/vendor_completions.d/astguard.fish",
@@ -93,7 +94,7 @@ def test_it_depends_on_what_the_code_needs_in_the_versions_that_debian_has():
     assert f" python3 ({project['requires-python'].replace('>=', '>= ')})," in control
 
 
-@pytest.mark.parametrize("drop_in", [None, "iptables.conf"])
+@pytest.mark.parametrize("drop_in", [None, "iptables.conf", "realtime.conf"])
 def test_the_unit_leaves_little_open(drop_in, tmp_path):
     """`systemd-analyze security` looks at the file alone, as continuous integration can."""
     unit = tmp_path / "astguard.service"
