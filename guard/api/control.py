@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from guard.api.metrics import CONTENT_TYPE
 from guard.errors import ControlError, GuardError
 from guard.wire.control import BODY_LIMIT, Call, Request, RequestError, parse_request, write_error
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from guard.api.metrics import Metrics
     from guard.core.address import Source
     from guard.core.units import Duration
 
@@ -89,8 +91,9 @@ class Desk(Protocol):
 class ControlServer:
     """Answers requests on a unix socket from `start` to `stop`."""
 
-    def __init__(self, desk: Desk, path: Path) -> None:
+    def __init__(self, desk: Desk, path: Path, metrics: Metrics | None = None) -> None:
         self._desk = desk
+        self._metrics = metrics
         self._path = path
         self._runner: web.AppRunner | None = None
         self._inode = (0, 0)
@@ -144,6 +147,8 @@ class ControlServer:
 
     async def _answer(self, http: web.Request) -> web.Response:
         try:
+            if self._metrics is not None and (http.method, http.raw_path) == ("GET", "/metrics"):
+                return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE})
             request = parse_request(http.method, http.raw_path, await _read_body(http))
             body = await encode(await self._ask(request))
         except GuardError as error:

@@ -14,6 +14,7 @@ from guard.core.units import DAY, Instant
 
 if TYPE_CHECKING:
     from guard.core.address import Source
+    from guard.core.tally import Table
 
 AGAIN = DAY
 A_DAY = 100
@@ -54,6 +55,11 @@ class Alarms:
         self._waiting: list[Alarm] = []
         self._days: dict[Kind, tuple[Instant, int]] = {}
         self._last: Generations[tuple[Kind, Source | None, str | None], Instant] = Generations(RAISED_LIMIT)
+
+    @property
+    def table(self) -> Table:
+        """How full the memory of alarms is, which keeps the same one from being raised again."""
+        return self._last.table("alarms")
 
     def take(self) -> list[Alarm]:
         """Return the alarms since the last call."""

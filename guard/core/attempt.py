@@ -37,9 +37,12 @@ from guard.core.generations import Generations
 from guard.core.identify import Identification
 from guard.core.outcome import Outcome
 from guard.core.sender import REPEAT, Request, Sender, Session, State
+from guard.core.tally import Table
 from guard.core.units import SECOND, Duration, Instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from guard.core.address import Source
     from guard.core.event import SecurityEvent
 
@@ -99,6 +102,12 @@ class Attempts:
     def forgotten(self) -> int:
         """How many senders, and names of accounts, were forgotten because a table was full: they count anew."""
         return self._senders.forgotten + self._identification.forgotten
+
+    def tables(self) -> Iterator[Table]:
+        """Give how full each table is; what does not fit into the held ones counts at once, so none is lost."""
+        yield self._senders.table("senders")
+        yield self._identification.table
+        yield Table("held_attempts", len(self._held), HELD_LIMIT, 0)
 
     @property
     def deadline(self) -> Instant | None:

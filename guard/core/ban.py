@@ -21,7 +21,8 @@ class Ban:
     administrator's, `origin` who decided: `rule`, `manual`, later a feed or a fleet. `strike` counts the bans this
     source has had, this one included; `offences` is the weight that tripped the rule, `events` how many events of
     the source were read before the ban, the one that banned included. `by` tells what brought it: an `event`, a line
-    of the `log`, the `timer` on which held attempts count, or a `command`.
+    of the `log`, the `timer` on which held attempts count, or a `command`. `at` is when the offence that brought it was
+    committed; a ban that no offence brought just now, by hand or from an earlier life, has none.
     """
 
     source: Source
@@ -36,6 +37,7 @@ class Ban:
     reason: str = ""
     origin: str = "rule"
     by: str = "event"
+    at: Instant | None = None
 
 
 class Op(StrEnum):

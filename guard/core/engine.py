@@ -31,12 +31,13 @@ from guard.core.tally import Tally
 from guard.core.units import HOUR, Duration, Instant, Wall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from guard.core.address import Source
     from guard.core.event import SecurityEvent
     from guard.core.outcome import Outcome
     from guard.core.rule import Rule
+    from guard.core.tally import Table
 
 MAX_AGE = HOUR
 """An event is never taken to be older than this, whatever the two clocks say."""
@@ -222,6 +223,18 @@ class Engine:
         changed, self._judge.ports.changed = self._judge.ports.changed, False
         return changed
 
+    def outcomes(self) -> Mapping[tuple[str, Outcome], int]:
+        """Return what came of the attempts that were weighed under each rule, by its name."""
+        return self._judge.outcomes
+
+    def tables(self) -> Iterator[Table]:
+        """Give how full each table is, for whoever watches the guard."""
+        yield from self.ledger.tables("bans", "strikes")
+        yield from self.shadow.tables("observed_bans", "observed_strikes")
+        yield self._hosts.table
+        yield from self._judge.tables()
+        yield self.tally.failed
+
     # How it judges.
 
     def _advance(self, now: Instant) -> Instant:
@@ -237,8 +250,10 @@ class Engine:
     def _record(self, changes: list[Change]) -> bool:
         """Queue changes and count them; True if one of them adds or removes."""
         self._changes += changes
-        for change in changes:
-            self.tally.add(_COUNT_OF[change.op])
+        for op, ban in changes:
+            self.tally.add(_COUNT_OF[op])
+            if op is Op.ADD or op is Op.OBSERVE:
+                self.tally.add_ban(op, ban)
         self.tally.counts["bans.dropped"] = self.ledger.dropped
         self.tally.counts["bans.refused"] = self.ledger.refused
         return any(change.op is not Op.EXPIRE for change in changes)

@@ -14,6 +14,7 @@ from guard.core.units import HOUR, MINUTE, Duration, Instant
 
 if TYPE_CHECKING:
     from guard.core.address import Source
+    from guard.core.tally import Table
 
 PHONE_PACE = 96
 """Answers of one account in a minute that are still a phone's: six bursts of 16. Beyond, it is an attacker."""
@@ -72,6 +73,11 @@ class Failing:
     def forgotten(self) -> int:
         """How many sites were forgotten because the table was full."""
         return self._sites.forgotten
+
+    @property
+    def table(self) -> Table:
+        """How full the table is."""
+        return self._sites.table("failing_sites")
 
     def add(self, site: Source, account: str, session: str, at: Instant) -> None:
         """Count a wrong answer, or a request for an account that is not there."""

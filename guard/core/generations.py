@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from guard.core.tally import Table
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -36,6 +38,15 @@ class Generations(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
+
+    @property
+    def limit(self) -> int:
+        """What it may hold: entries, or the sum of their sizes."""
+        return 2 * self._half
+
+    def table(self, name: str) -> Table:
+        """Return how full it is."""
+        return Table(name, len(self), self.limit, self.forgotten)
 
     def get(self, key: K) -> V | None:
         """Return the value without touching the entry."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from guard.core.ban import Ban
     from guard.core.ledger import Ledger
     from guard.core.sourceset import SourceSet
+    from guard.core.tally import Table
 
 HOSTS_LIMIT = 131_072
 """Hosts remembered: some 300 bytes each, 40 MB when a spoofed flood fills it."""
@@ -52,6 +53,11 @@ class Hosts:
     def forgotten(self) -> int:
         """How many hosts were forgotten because the table was full."""
         return self._hosts.forgotten
+
+    @property
+    def table(self) -> Table:
+        """How full the table is."""
+        return self._hosts.table("hosts")
 
     def meet(self, source: Source) -> Host:
         """Return what is known of a host that has just been heard, and count that."""

@@ -13,6 +13,7 @@ from guard.core.units import DAY, Duration, Instant
 
 if TYPE_CHECKING:
     from guard.core.address import Source
+    from guard.core.tally import Table
 
 PLAIN_ENOUGH = 10
 """Accounts that authenticated for the first time, none of them unknown first, that show that phones are known at once.
@@ -36,6 +37,11 @@ class Identification:
     def forgotten(self) -> int:
         """How many accounts' names were forgotten because the table was full."""
         return self._names.forgotten
+
+    @property
+    def table(self) -> Table:
+        """How full the table is."""
+        return self._names.table("account_names")
 
     def is_late(self, now: Instant) -> bool:
         """Tell whether a phone may still look unknown first."""

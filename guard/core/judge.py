@@ -21,6 +21,7 @@ from guard.core.outcome import Outcome
 from guard.core.ports import Ports
 from guard.core.response import Responder
 from guard.core.rule import Scope
+from guard.core.tally import as_one
 from guard.core.target import MANY, Targets
 from guard.core.text import printable
 from guard.core.track import GUESSES, Track
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from guard.core.ledger import Ledger
     from guard.core.rule import Mode, Rule
     from guard.core.sourceset import SourceSet
+    from guard.core.tally import Table
     from guard.core.units import Instant
 
 AFTER = Duration(100 * MILLISECOND)
@@ -66,6 +68,7 @@ class Judge:
     ) -> None:
         self.alarms = Alarms()
         self.trails = Trails()
+        self.outcomes: Counter[tuple[str, Outcome]] = Counter()  # of attempts, by rule
         self._attempts = Attempts()
         self.trust = Trust()
         self._failing = Failing()
@@ -101,6 +104,8 @@ class Judge:
                     self._tracks.setdefault((service, kind), []).append(track)
         for track in former.values():
             self._former.update(evicted=track.evicted, forgotten=track.forgotten)
+        for key in [key for key in self.outcomes if all(key[0] != track.rule.name for track in self._all_tracks)]:
+            del self.outcomes[key]
         self._responder.limit.withdraw(lambda due: due.track.observes or due.track not in self._all_tracks)
 
     def limit_unproven(self, longest: Duration) -> None:
@@ -144,6 +149,19 @@ class Judge:
         yield "trust.forgotten", known + tracked + self._heard_banned.forgotten
         yield "trails.forgotten", self.trails.forgotten
         yield "window.evicted", self._former["evicted"] + sum(track.evicted for track in self._all_tracks)
+
+    def tables(self) -> Iterator[Table]:
+        """Give how full each table here is; the tables of all rules as one."""
+        yield from self._attempts.tables()
+        yield self.trust.table
+        yield self._failing.table
+        yield self._targets.table
+        yield self._heard_banned.table("unheeded_bans")
+        yield self._responder.limit.table
+        yield self.alarms.table
+        yield self.trails.table
+        for parts in zip(*(track.tables() for track in self._all_tracks), strict=True):
+            yield as_one(parts[0].name, parts)
 
     def _take_changes(self) -> list[Change]:
         changes, self._changes = self._changes, []
@@ -218,8 +236,9 @@ class Judge:
             else:
                 came, changes = self._responder.weigh(track, attempt, home, now, by)
                 self._changes += changes
-                if came is Outcome.BANNED:
-                    return came
+            self.outcomes[track.rule.name, came] += 1
+            if came is Outcome.BANNED:
+                return came
             outcome = max(outcome, came, key=_RANK.__getitem__)
         return outcome
 

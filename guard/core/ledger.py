@@ -17,6 +17,7 @@ from guard.core.address import covers, widen
 from guard.core.ban import Ban, Change, Op
 from guard.core.generations import Generations
 from guard.core.rule import Evidence, Scope
+from guard.core.tally import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,6 +59,20 @@ class Ledger:
     def strikes_forgotten(self) -> int:
         """How many sources' former bans were forgotten because the table was full."""
         return sum(strikes.forgotten for strikes in self._strikes.values())
+
+    def tables(self, bans: str, strikes: str) -> Iterator[Table]:
+        """Give how full the fullest set of bans is, and the memory of former ones, under these names."""
+        fullest = max(map(len, self._sets.values()), default=0)
+        yield Table(bans, fullest, self._capacity, self.dropped + self.refused)
+        ladders = self._strikes.values()
+        yield Table(strikes, sum(map(len, ladders)), sum(held.limit for held in ladders), self.strikes_forgotten)
+
+    def sizes(self) -> dict[tuple[Scope, int], int]:
+        """Return how many bans are active, by scope and family (4 or 6)."""
+        sizes = dict.fromkeys(((scope, family) for scope in Scope for family in (4, 6)), 0)
+        for (scope, family, _), bans in self._sets.items():
+            sizes[scope, family] += len(bans)
+        return sizes
 
     def __len__(self) -> int:
         return len(self._active)

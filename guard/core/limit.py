@@ -11,6 +11,7 @@ import heapq
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from guard.core.tally import Table
 from guard.core.units import MINUTE, SECOND, Instant
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class UnprovenLimit(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def table(self) -> Table:
+        """How full the table of those who wait is."""
+        return Table("waiting_bans", len(self._waiting), WAITING_LIMIT, self.forgotten)
 
     def ask(self, key: K, over: float, span: Duration, value: V, now: Instant) -> bool:
         """Tell whether a source `over` times its threshold may be banned for `span` now; if not, it waits."""

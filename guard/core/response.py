@@ -175,7 +175,7 @@ class Responder:
         return Ban(
             source=due.source, rule=rule.name, since=now, until=Instant(now + span), scope=due.scope,
             evidence=due.evidence, strike=strike, offences=due.offences,
-            events=self.hosts.events_of(due.source, due.host), reason=rule.name, by=due.by,
+            events=self.hosts.events_of(due.source, due.host), reason=rule.name, by=due.by, at=due.at,
         )  # fmt: skip
 
     def _weigh_past(self, track: Track, attempt: Attempt, source: Source, now: Instant) -> None:

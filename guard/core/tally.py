@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guard.core.address import Source
+    from guard.core.ban import Ban, Op
     from guard.core.event import Service, Transport
+    from guard.core.rule import Scope
 
 NAMES = {
     "events.lost": "events that a fault of astguard itself lost; its log has the traceback",
@@ -41,6 +43,7 @@ NAMES = {
     "strikes.forgotten": "sources whose former bans were forgotten, because the table was full",
     "window.evicted": "sources forgotten although they could still count, because a table was full",
     "trust.forgotten": "sites and accounts of whom nothing is known any more, because a table was full",
+    "trails.forgotten": "sources of whose events before a ban nothing is known any more, because the table was full",
     "unproven.forgotten": "sources that waited for the limit on unproven bans and were lighter than others",
     "alarms.raised": "alarms",
     "alarms.dropped": "alarms not raised, because there were a hundred of their kind in a day",
@@ -55,6 +58,8 @@ NAMES = {
     "firewall.failed": "batches the kernel refused",
     "firewall.rebuilt": "times our table was gone and was made anew",
     "priority.rests": "times astguard left its place before Asterisk, because it had used up its share of a core",
+    "store.overflows": "records not taken because too many waited for the disk; all that is true was written anew",
+    "store.dropped": "rows of history that a limit, or long trouble with the disk, cost",
     "statsd.sent": "datagrams sent to the StatsD server",
     "statsd.failed": "datagrams that could not be sent",
 }
@@ -62,17 +67,57 @@ NAMES = {
 FAILED_LIMIT = 8_192
 """Distinct addresses remembered between two flushes for the per-address meters; the rest count under no address."""
 
+RULES_LIMIT = 4_096
+"""Different rules and scopes of which bans are counted; more, after many reloads, count under the rule `OTHER`."""
+OTHER = "other"
+
+
+class Table(NamedTuple):
+    """How full a table is. Of one whose entries differ in size, the limit is for the sum of the sizes.
+
+    `evicted` counts what a full table has forgotten, or has not taken in.
+    """
+
+    name: str
+    entries: int
+    limit: int
+    evicted: int
+
+
+def as_one(name: str, tables: Iterable[Table]) -> Table:
+    """Return several tables as if they were one."""
+    entries, limits, evicted = 0, 0, 0
+    for table in tables:
+        entries, limits, evicted = entries + table.entries, limits + table.limit, evicted + table.evicted
+    return Table(name, entries, limits, evicted)
+
 
 class Tally:
-    """Running totals since the start. A name outside NAMES is our mistake and a KeyError."""
+    """Running totals since the start. A name outside NAMES is our mistake and a KeyError.
+
+    `bans` has those made, and those that were only observed, by rule and scope.
+    """
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(NAMES, 0)
+        self.bans: dict[tuple[Op, str, Scope], int] = {}
         self._failed: dict[tuple[Service, Transport, Source | None], int] = {}
 
     def add(self, name: str, count: int = 1) -> None:
         """Count."""
         self.counts[name] += count
+
+    def add_ban(self, op: Op, ban: Ban) -> None:
+        """Count a ban that was made or observed, by its rule and scope."""
+        key = (op, ban.rule, ban.scope)
+        if key not in self.bans and len(self.bans) >= RULES_LIMIT:
+            key = (op, OTHER, ban.scope)
+        self.bans[key] = self.bans.get(key, 0) + 1
+
+    @property
+    def failed(self) -> Table:
+        """How many addresses are remembered between two flushes of meters; the rest is counted, so none is lost."""
+        return Table("failed_addresses", len(self._failed), FAILED_LIMIT, 0)
 
     def fail(self, senders: Iterable[tuple[Service, Transport, Source]]) -> None:
         """Count failed authentications of hosts, for the meters of res_auth_stats."""

@@ -13,6 +13,7 @@ from guard.core.units import HOUR, Duration, Instant
 
 if TYPE_CHECKING:
     from guard.core.address import Source
+    from guard.core.tally import Table
 
 SPAN = HOUR
 MANY = 10
@@ -33,6 +34,11 @@ class Targets:
     def forgotten(self) -> int:
         """How many accounts were forgotten because the table was full."""
         return self._accounts.forgotten
+
+    @property
+    def table(self) -> Table:
+        """How full the table is."""
+        return self._accounts.table("attacked_accounts")
 
     def add(self, account: str, site: Source, at: Instant) -> None:
         """Note a guess."""

@@ -34,7 +34,7 @@ def printable(text: str, limit: int = LIMIT) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    return text.isprintable() and _BLANK.isdisjoint(text)
+    return text.isprintable() and (text.isascii() or _BLANK.isdisjoint(text))
 
 
 def _show(char: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from guard.core.event import Kind, Sensor, Service
 from guard.core.generations import Generations
 from guard.core.rule import Mode
+from guard.core.tally import Table, as_one
 from guard.core.trust import MOST
 from guard.core.units import SECOND, Duration, Instant
 from guard.core.window import Window
@@ -137,6 +138,12 @@ class Track:
     def forgotten(self) -> int:
         """Accounts and bursts forgotten because a table was full: they are counted from nought again."""
         return self._stamps.forgotten + self._bursts.forgotten
+
+    def tables(self) -> tuple[Table, ...]:
+        """Tell how full each table of this rule is."""
+        windows = {id(window): window.table for window in (self._all, self._proven, self._past)}
+        stamps, bursts = self._stamps.table("rule_accounts"), self._bursts.table("rule_bursts")
+        return as_one("windows", windows.values()), stamps, bursts
 
     def _is_rationed(self, source: Source, attempt: Attempt, trusted: Container[str]) -> bool:
         """Tell whether this answer belongs to a burst that weighs as one."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from guard.core.address import Source
     from guard.core.event import Kind, SecurityEvent, Service, Transport
+    from guard.core.tally import Table
     from guard.core.units import Wall
 
 TRAIL_LIMIT = 16
@@ -51,6 +52,11 @@ class Trails:
     def forgotten(self) -> int:
         """How many trails were forgotten because the table was full."""
         return self._sites.forgotten
+
+    @property
+    def table(self) -> Table:
+        """How full the table is."""
+        return self._sites.table("trails")
 
     def add(self, site: Source, event: SecurityEvent) -> None:
         """Note an event of a site."""

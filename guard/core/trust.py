@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from guard.core.address import Source
+    from guard.core.tally import Table
 
 LASTS = DAY
 """How long an account is trusted after its last success. Phones register anew every few minutes to hours."""
@@ -93,6 +94,11 @@ class Trust:
     def forgotten(self) -> int:
         """How many sites were forgotten because the table was full."""
         return self._homes.forgotten
+
+    @property
+    def table(self) -> Table:
+        """How full the table is."""
+        return self._homes.table("trusted_sites")
 
     def succeed(self, site: Source, account: str, at: Instant) -> bool:
         """Note a success with a password; tell whether it is the first of this account at this site."""

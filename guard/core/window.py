@@ -16,6 +16,7 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from guard.core.generations import Generations
+from guard.core.tally import Table
 
 if TYPE_CHECKING:
     from guard.core.address import Source
@@ -49,6 +50,11 @@ class Window:
         self._heavy: Generations[Source, tuple[int, ...]] = Generations(heavy_limit, _size)
         self._sure: Generations[Source, tuple[int, ...]] = Generations(sure_limit, _size)
         self._turn_at = 0
+
+    @property
+    def table(self) -> Table:
+        """How full it is."""
+        return Table("windows", len(self), sum(part.limit for part in self._tables()), self.evicted)
 
     def __len__(self) -> int:
         return len(self._light) + len(self._heavy) + len(self._sure)

@@ -6,9 +6,9 @@ import asyncio
 import faulthandler
 import logging
 import os
-import sys
 from typing import TYPE_CHECKING
 
+from guard.daemon.journal import set_up
 from guard.daemon.service import Service
 from guard.sensors.names import own_addresses
 
@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 
 def run(config: Config, ruleset: RuleSet, *, config_path: Path) -> int:
     """Run the guard in the foreground until it is told to stop; GuardError if it cannot start."""
-    # The journal stamps lines itself.
-    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s")
+    journal = set_up(os.environ)
     faulthandler.enable()  # where a hung loop stood when systemd's watchdog ended it is in the journal
     logging.getLogger("astguard").info("configuration %s", config_path)
 
     async def serve() -> None:
-        await Service(config, ruleset, await own_addresses()).run()
+        if journal is not None:
+            journal.attach(asyncio.get_running_loop())
+        await Service(config, ruleset, await own_addresses(), journal).run()
 
-    asyncio.run(serve())
+    try:
+        asyncio.run(serve())
+    finally:
+        if journal is not None:
+            journal.attach(None)
     return 0

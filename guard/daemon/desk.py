@@ -15,6 +15,7 @@ from guard.daemon.permits import COMMAND
 from guard.errors import ControlError, FirewallError, NotFound
 from guard.wire.control import describe_rule
 from guard.wire.describe import describe_ban, show_time
+from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -104,6 +105,10 @@ class Desk:
             "warnings": list(self._warnings()),
             "tampered_samples": self._link.samples,
         }
+
+    def warnings(self) -> int:
+        """Return how many warnings there are now."""
+        return sum(1 for _ in self._warnings())
 
     def _warnings(self) -> Iterable[dict[str, str]]:
         if self._link.problem:
@@ -195,7 +200,7 @@ class Desk:
             raise ControlError(f"{show(source)} is everybody; to watch without bans, write 'mode: observe'")
         before = [ban.source for ban in self._engine.ledger]
         if self._permits.add(source, COMMAND):
-            log.info("allow %s origin=command", show(source))
+            log.info("allow %s origin=command", show(source), extra=about(MessageId.ALLOW, address=show_short(source)))
             self._enforcer.allow({source}, set())
             self._check()
         if self._enforcer.recorder.keeper is not None:
@@ -207,7 +212,9 @@ class Desk:
     async def remove_allow(self, source: Source) -> dict[str, object]:
         """Take back what a command allowed."""
         self._permits.remove(source)
-        log.info("disallow %s origin=command", show(source))
+        log.info(
+            "disallow %s origin=command", show(source), extra=about(MessageId.DISALLOW, address=show_short(source))
+        )
         self._enforcer.allow(set(), {source})
         if self._enforcer.recorder.keeper is not None:
             self._enforcer.recorder.keeper.disallow(source)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from guard.core.ban import Change, Op
 from guard.core.outcome import Outcome
 from guard.core.units import SECOND, Duration, Instant, Wall
+from guard.daemon.latency import Latency
 from guard.errors import FirewallError, TableGone
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Enforcer:
         self.firewall = firewall
         self.layout = layout
         self.recorder = recorder
+        self.latency = Latency()
         self.problem = ""
         self._loop = loop
         self._mono_ns = mono_ns
@@ -186,9 +188,11 @@ class Enforcer:
 
     def _settled(self, changes: list[Change]) -> None:
         """Note and report what is true in the kernel now."""
+        now = self.now()
         for change in changes:
             del self._due[change.ban.source]
             if change.op is Op.ADD:
+                self.latency.note(change.ban, now)
                 self._held[change.ban.source] = change.ban.scope
                 self.engine.confirm(change.ban.source, self.wall())
             else:

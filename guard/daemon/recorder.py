@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from guard.core.address import show
+from guard.core.address import show, show_short
 from guard.core.ban import Op
-from guard.core.units import Duration, format_duration
+from guard.core.text import printable
+from guard.core.units import SECOND, Duration, format_duration
+from guard.wire.describe import ACCOUNT_LIMIT
+from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
     from guard.core.alarm import Alarm
     from guard.core.ban import Change
     from guard.daemon.keeper import Keeper
+    from guard.wire.journal import About
 
 log = logging.getLogger("astguard")
 
@@ -37,7 +41,7 @@ class Recorder:
 
     def tell(self, alarm: Alarm) -> None:
         """Report an alarm."""
-        log.warning("alarm %s: %s", alarm.kind, alarm.text)
+        log.warning("alarm %s: %s", alarm.kind, alarm.text, extra=about_alarm(alarm))
 
     async def stored(self) -> bool:
         """Wait until what was recorded is on the disk; False if it is not, because there is no keeper or no room."""
@@ -47,14 +51,31 @@ class Recorder:
         op, ban = change
         name = show(ban.source)
         note = "" if stored else " stored=no"
+        fields = about(
+            _KINDS[op], address=show_short(ban.source), rule=ban.rule, scope=ban.scope, strike=ban.strike,
+            evidence=ban.evidence, offences=ban.offences, events=ban.events, by=ban.by, origin=ban.origin,
+            seconds=(ban.until - ban.since) // SECOND, stored=None if stored else "no",
+        )  # fmt: skip
         if op is Op.EXPIRE:
-            log.info("expire %s rule=%s strike=%d", name, ban.rule, ban.strike)
+            log.info("expire %s rule=%s strike=%d", name, ban.rule, ban.strike, extra=fields)
         elif op is Op.REMOVE:
-            log.info("unban %s rule=%s%s", name, ban.rule, note)
+            log.info("unban %s rule=%s%s", name, ban.rule, note, extra=fields)
         else:
             log.warning(
                 "%s %s for %s rule=%s scope=%s evidence=%s strike=%d offences=%d events=%d%s",
                 "ban" if op is Op.ADD else "would ban", name,
                 format_duration(Duration(ban.until - ban.since)), ban.rule,
-                ban.scope, ban.evidence, ban.strike, ban.offences, ban.events, note,
+                ban.scope, ban.evidence, ban.strike, ban.offences, ban.events, note, extra=fields,
             )  # fmt: skip
+
+
+_KINDS = {
+    Op.ADD: MessageId.BAN, Op.OBSERVE: MessageId.WOULD_BAN, Op.REMOVE: MessageId.UNBAN, Op.EXPIRE: MessageId.EXPIRE,
+}  # fmt: skip
+
+
+def about_alarm(alarm: Alarm) -> dict[str, About]:
+    """Return the journal's fields of a line about an alarm; its account is made fit to be shown."""
+    account = None if alarm.account is None else printable(alarm.account, ACCOUNT_LIMIT)
+    address = None if alarm.source is None else show_short(alarm.source)
+    return about(MessageId.ALARM, alarm=alarm.kind, address=address, account=account, rule=alarm.rule)

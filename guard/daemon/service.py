@@ -15,11 +15,14 @@ import time
 from typing import TYPE_CHECKING
 
 from guard.api.control import ControlServer
+from guard.api.metrics import Metrics
+from guard.api.scrape import ScrapeServer
 from guard.api.statsd import StatsdSender
 from guard.core.engine import Engine
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.exposure import watch_exposure
+from guard.daemon.gauges import Gauges
 from guard.daemon.keeper import Keeper
 from guard.daemon.logwatch import watch_logs
 from guard.daemon.permits import OWN, Permits
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
     from guard.core.address import Source
     from guard.core.event import SecurityEvent
+    from guard.daemon.journal import Journal
     from guard.settings.config import Config
     from guard.settings.rulefile import RuleSet
 
@@ -53,7 +57,9 @@ FLUSH = 10.0
 class Service:
     """One running guard."""
 
-    def __init__(self, config: Config, ruleset: RuleSet, own: frozenset[Source]) -> None:
+    def __init__(
+        self, config: Config, ruleset: RuleSet, own: frozenset[Source], journal: Journal | None = None
+    ) -> None:
         self._config = config
         self._permits = Permits()
         for entry in config.allow:
@@ -86,7 +92,9 @@ class Service:
         self._names = Names(places, lambda name, found: self._allow(places[name], found))
         self._desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names, self._logs)
         self._desk.exposed = watch_exposure(config)
-        self._control = ControlServer(self._desk, config.control)
+        metrics = Metrics(Gauges(self._enforcer, self._link, self._desk, journal).read)
+        self._control = ControlServer(self._desk, config.control, metrics)
+        self._scrapes = ScrapeServer(metrics, config.metrics.address, config.metrics.port) if config.metrics else None
         self._priority = Priority(
             asyncio.get_running_loop(), engine.tally, mono_ns=time.monotonic_ns, used_ns=time.thread_time_ns
         )
@@ -103,6 +111,8 @@ class Service:
         await self._control.start()
         tasks: list[asyncio.Task[None]] = []
         try:
+            if self._scrapes is not None:
+                await self._scrapes.start()
             await restore(claim, self._keeper, self._enforcer, self._permits)
             adopt(self._enforcer)
             self._desk.open()
@@ -131,6 +141,8 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._scrapes is not None:
+                await self._scrapes.stop()
             await self._control.stop()
             self._enforcer.stop()
             await self._keeper.end()

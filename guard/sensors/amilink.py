@@ -18,11 +18,13 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guard.core.units import MILLISECOND, MINUTE
+from guard.core.histogram import Histogram
+from guard.core.units import HOUR, MILLISECOND, MINUTE, SECOND
 from guard.errors import LoginRefused, ProtocolError
 from guard.sensors.amistream import AmiStream
 from guard.sensors.backoff import Backoff
 from guard.wire.ami import AmiClient
+from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +35,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("astguard.link")
 
 NO_USER = "no AMI user is set up; 'astguard setup' makes one, or name its secret in astguard.yaml (ami.secret_file)"
-
+LAGS = (
+    *(n * MILLISECOND for n in (1, 2, 5, 10, 20, 50, 100, 200, 500)),
+    *(n * SECOND for n in (1, 2, 5, 10, 30, 60, 300)), HOUR,
+)  # fmt: skip
+"""Nanoseconds: the bounds of the histogram of lag."""
 TROUBLES_TOLD = 8
 """Different troubles that are warned of between two good links; what a strange peer says may be new every time."""
 
@@ -71,7 +77,7 @@ class AmiLink:
 
     `on_events` gets each batch of believed events. `state` is `connecting`, `up`, `lost`, `refused` or `no user`, and
     has been since `changed_at`; `problem` is the reason if there is one, `self_test` None until decided, `lag_ms` how
-    old the newest event was when it was read.
+    old the newest event was when it was read, `lags` (in nanoseconds) how old all were.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class AmiLink:
         self.self_test: bool | None = None
         self.lag_ms = 0
         self.samples: list[str] = []
+        self.lags = Histogram(LAGS)
         self._on_events = on_events
         self._tally = tally
         self._mono_ns = mono_ns
@@ -153,7 +160,10 @@ class AmiLink:
             self._told.clear()
             self._change("up", "")
             self.asterisk = client.version
-            log.info("link to Asterisk at %s is up (AMI %s)", self.endpoint, client.version)
+            log.info(
+                "link to Asterisk at %s is up (AMI %s)", self.endpoint, client.version,
+                extra=about(MessageId.LINK_UP, link="up", endpoint=self.endpoint),
+            )  # fmt: skip
             await self._keep(stream, client)
         finally:
             stream.abort()
@@ -197,7 +207,7 @@ class AmiLink:
                 f"{self._timing.self_test:g} s; AMI user {self.endpoint.username!r} needs 'read = security' in "
                 "manager.conf, then 'asterisk -rx \"manager reload\"'"
             )
-            log.error("%s", self.problem)
+            log.error("%s", self.problem, extra=about(MessageId.SELF_TEST_FAILED, endpoint=self.endpoint))
 
     def _deliver(self, client: AmiClient, events: list[SecurityEvent]) -> None:
         reader, tally = client.reader, self._tally
@@ -213,12 +223,20 @@ class AmiLink:
     def _hand_on(self, events: list[SecurityEvent]) -> None:
         if not events:
             return
-        self.lag_ms = max(0, self._wall_ns() - events[-1].at) // MILLISECOND
+        self._note_lag(events)
         try:
             self._on_events(events)
         except Exception as error:  # noqa: BLE001 - one bad batch may not cost the ones behind it
             self._tally.add("events.lost", len(events))
             self._tell_fault(error)
+
+    def _note_lag(self, events: list[SecurityEvent]) -> None:
+        wall = self._wall_ns()
+        oldest, newest = max(0, wall - events[0].at), max(0, wall - events[-1].at)
+        self.lag_ms = newest // MILLISECOND
+        if not self.lags.add_run(oldest, newest, len(events)):
+            for event in events:
+                self.lags.add(max(0, wall - event.at))
 
     def _lose(self, problem: str) -> None:
         if self.state == "up":
@@ -238,7 +256,10 @@ class AmiLink:
         news = problem not in self._told and len(self._told) < TROUBLES_TOLD
         if news:
             self._told.add(problem)
-        log.log(logging.WARNING if news else logging.DEBUG, "no link to Asterisk at %s: %s", self.endpoint, problem)
+        log.log(
+            logging.WARNING if news else logging.DEBUG, "no link to Asterisk at %s: %s", self.endpoint, problem,
+            extra=about(MessageId.LINK_LOST, link=state, endpoint=self.endpoint),
+        )  # fmt: skip
 
     def _change(self, state: str, problem: str) -> None:
         if state != self.state:

@@ -20,7 +20,7 @@ from guard.settings.mistakes import Mistakes, Place
 from guard.settings.rulefile import Folder, stock_rules_folder
 from guard.settings.secretfile import read_secret_file, secret_path, secret_text
 from guard.settings.table import Table, choice, duration, whole, yes_or_no
-from guard.settings.values import host, path_in, prefix, socket_in, username
+from guard.settings.values import host, own_address, path_in, prefix, socket_in, username
 from guard.settings.yamlfile import Mapping, Node, parse, read
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_PATH = Path("/etc/astguard/astguard.yaml")
 LOCAL_RULES = Path("/etc/astguard/rules")
 
-_KEYS = ("mode", "ami", "logs", "firewall", "allow", "rules", "unproven_max", "statsd", "state", "control")
+_KEYS = ("mode", "ami", "logs", "firewall", "allow", "rules", "unproven_max", "statsd", "metrics", "state", "control")
 _AMI_KEYS = ("host", "port", "tls", "tls_ca", "username", "secret", "secret_file")
 _NOWHERE = Place(str(DEFAULT_PATH))
 _LOOPBACK = (parse_source("127.0.0.0/8"), parse_source("::1"))
@@ -102,8 +102,16 @@ class Statsd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Where Prometheus may scrape over TCP; the control socket always answers it."""
+
+    address: str = "127.0.0.1"
+    port: int = 9877
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """All of astguard.yaml. `statsd` None means that no meters are sent.
+    """All of astguard.yaml. `statsd` None means that no meters are sent, `metrics` None that no TCP port is scraped.
 
     `unproven_max` is how long a ban may last at most if nothing proves that the sender owns its address.
     """
@@ -117,6 +125,7 @@ class Config:
     rules: tuple[Folder, ...] = field(default_factory=lambda: (Folder(stock_rules_folder()), Folder(LOCAL_RULES)))
     unproven_max: Duration = HOUR
     statsd: Statsd | None = None
+    metrics: Metrics | None = None
     state: Path = Path("/var/lib/astguard/astguard.db")
     control: Path = Path("/run/astguard/astguard.sock")
 
@@ -170,6 +179,7 @@ def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
         rules=tuple(Folder(*folder) for folder in table.many("rules", file_path)) or usual.rules,
         unproven_max=table.one("unproven_max", duration(MINUTE, DAY), usual.unproven_max),
         statsd=_statsd(table) if "statsd" in table else None,
+        metrics=_metrics(table) if "metrics" in table else None,
         state=table.one("state", file_path, usual.state),
         control=table.one("control", socket_in(file_path), usual.control),
     )
@@ -212,6 +222,12 @@ def _statsd(config: Table) -> Statsd:
         prefix=table.one("prefix", prefix, usual.prefix),
         meter_support=table.one("meter_support", yes_or_no, usual.meter_support),
     )
+
+
+def _metrics(config: Table) -> Metrics:
+    table = config.table("metrics", ("address", "port"))
+    usual = Metrics()
+    return Metrics(address=table.one("address", own_address, usual.address), port=table.one("port", _port, usual.port))
 
 
 def _allow(table: Table) -> tuple[tuple[AllowedSource, ...], tuple[AllowedName, ...]]:

@@ -6,6 +6,9 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from guard.core.address import parse_host
+from guard.errors import AddressError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -17,6 +20,17 @@ def host(text: str) -> str:
     """Read the name or address of a host to connect to."""
     if not text or len(text) > 253 or not text.isprintable() or " " in text:
         raise ValueError(f"{text!r} is not a host; write it like 127.0.0.1, ::1 or pbx.example.org")
+    return text
+
+
+def own_address(text: str) -> str:
+    """Read an address of this machine to listen on."""
+    try:
+        parse_host(text)
+    except AddressError:
+        raise ValueError(
+            f"{text!r} is not an address to listen on; write 127.0.0.1 or ::1, or one of this machine's own"
+        ) from None
     return text
 
 

@@ -37,6 +37,7 @@ OUTSIDERS = {
     "pyroute2": {"firewall", "sensors"},  # the one changes the kernel, the other asks it for our own addresses
     "iptc": {"firewall"},
     "aiohttp": {"api", "cli"},
+    "prometheus_client": {"api"},
 }
 """Libraries from outside, and the rooms that may import them."""
 

@@ -220,6 +220,31 @@ def test_a_refused_ban_is_tried_again_until_it_is_true_and_only_then_reported(ho
     assert house.counts["firewall.failed"] == times
 
 
+def test_a_ban_is_timed_from_its_event_until_the_kernel_has_it(house):
+    latency = house.enforcer.latency
+    house.enforcer.handle([event(ONE, at=house.loop.now - 20 * SECOND)])  # read 20 s after it happened
+    assert (len(latency.decided), latency.decided.total) == (1, 0)
+    assert latency.heard["event"].total == 20 * SECOND
+    house.kernel.refuses = 3
+    house.attack(TWO)
+    assert len(latency.decided) == 1
+    house.loop.advance(Duration(10 * SECOND))
+    assert len(latency.decided) == 2
+    assert 0.3 * SECOND <= latency.decided.total < SECOND  # the tries: after 0.1, 0.2 and 0.4 s
+    assert latency.heard["event"].total == 20 * SECOND + latency.decided.total
+
+
+def test_only_a_new_ban_that_an_offence_brought_is_timed(house):
+    house.attack(ONE)
+    house.kernel.flush()
+    house.enforcer.check()
+    house.engine.ban(TWO, HOUR, house.loop.now)
+    house.enforcer.settle()
+    later = restarted(house)
+    assert house.held == {ONE, TWO}
+    assert (len(house.enforcer.latency.decided), len(later.latency.decided)) == (1, 0)
+
+
 def test_tries_are_spaced_out_and_go_on_for_ever(house):
     house.kernel.refuses = 10_000
     house.attack(ONE)

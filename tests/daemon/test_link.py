@@ -454,6 +454,29 @@ def test_the_lag_is_the_age_of_the_newest_event():
             await pbx.send(pbx.event("InvalidAccountID", tv="2099-01-01T00:00:00.000+0000"))
             await until(lambda: len(link.got) == 3)
             assert link.lag_ms == 0
+            assert len(link.lags) == 3
+            assert link.lags.counts[-1] == 1  # past the last bound
+            assert link.lags.counts[0] >= 1  # of the future, and not below nought
+
+    run(story())
+
+
+def test_the_lag_of_every_event_is_counted_however_they_arrive():
+    """In one piece they are counted as a run, byte by byte one by one; a piece may hold old ones and new ones."""
+
+    async def story():
+        async with asterisk() as pbx, linked(pbx.port) as link:
+            await until(lambda: link.self_test)
+            old, ancient = "2001-09-09T01:46:40.000+0000", "1999-09-09T01:46:40.000+0000"
+            piece = b"".join(
+                pbx.event("InvalidAccountID", tv=tv) for tv in (ancient, old, "2099-01-01T00:00:00.000+0000")
+            )
+            await pbx.send(piece)
+            await until(lambda: len(link.got) == 4)
+            await pbx.send(pbx.event("InvalidAccountID", tv=old) * 5)
+            await until(lambda: len(link.got) == 9)
+            assert len(link.lags) == 9
+            assert link.lags.counts[-1] == 7
 
     run(story())
 

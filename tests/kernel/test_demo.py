@@ -77,7 +77,7 @@ def test_a_demo_without_its_libraries_says_what_is_missing(environment, tmp_path
     environment["ASTGUARD_PYTHON"] = str(bare)
     done = subprocess.run([DEMO], env=environment, capture_output=True, text=True, timeout=90, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "missing: python3 python3-yaml python3-aiohttp python3-pyroute2" in done.stderr
+    assert "missing: python3 python3-yaml python3-aiohttp python3-pyroute2 python3-prometheus-client" in done.stderr
 
 
 def _below(process):

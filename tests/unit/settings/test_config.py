@@ -15,7 +15,7 @@ from guard.core.address import show, show_short
 from guard.core.rule import Mode
 from guard.core.units import HOUR, MINUTE
 from guard.errors import ConfigError
-from guard.settings.config import Ami, Backend, Config, Firewall, Statsd, load_config, parse_config
+from guard.settings.config import Ami, Backend, Config, Firewall, Metrics, Statsd, load_config, parse_config
 from guard.settings.logs import Logs, zone
 from guard.settings.mistakes import Place
 from guard.settings.rulefile import Folder, load_rules, stock_rules_folder
@@ -45,7 +45,7 @@ def test_nothing_given_means_the_documented_defaults(text):
     assert (read.logs, str(read.logs.logger_conf)) == (Logs(), "/etc/asterisk/logger.conf")
     assert (read.logs.messages, read.logs.security, read.logs.timezone) == (None, None, None)
     assert read.unproven_max == HOUR
-    assert (read.allow, read.allow_names, read.statsd) == ((), (), None)
+    assert (read.allow, read.allow_names, read.statsd, read.metrics) == ((), (), None, None)
     assert read.rules == (Folder(stock_rules_folder()), Folder(Path("/etc/astguard/rules")))
     assert (str(read.state), str(read.control)) == ("/var/lib/astguard/astguard.db", "/run/astguard/astguard.sock")
 
@@ -60,6 +60,7 @@ rules: [/opt/rules, more]
 logs: {messages: [a.log, /var/b.log], security: no, logger_conf: logger.conf, timezone: Europe/Berlin}
 unproven_max: 30m
 statsd: {host: "2001:db8::9", port: 9125, prefix: pbx-1.eu, meter_support: no}
+metrics: {address: "::1", port: 9100}
 state: /srv/a.db
 control: ../run/a.sock
 """)
@@ -88,6 +89,7 @@ control: ../run/a.sock
             Folder(Path("/etc/x/more"), Place("/etc/x/astguard.yaml", 6, 21)),
         ),
         statsd=Statsd(host="2001:db8::9", port=9125, prefix="pbx-1.eu", meter_support=False),
+        metrics=Metrics(address="::1", port=9100),
         state=Path("/srv/a.db"),
         control=Path("/etc/x/../run/a.sock"),
     )
@@ -281,6 +283,16 @@ def test_allowing_a_network_twice_is_no_mistake():
 
 def test_one_allowed_entry_needs_no_list():
     assert len(config("allow: 192.0.2.1").allow) == 1
+
+
+def test_metrics_are_scraped_on_loopback_unless_an_address_is_written():
+    assert config("metrics:\n").metrics == Metrics(address="127.0.0.1", port=9877)
+    assert config("metrics: {port: 80}").metrics == Metrics(port=80)
+    assert config("metrics: {address: 0.0.0.0}").metrics.address == "0.0.0.0"
+    assert mistakes_of("metrics: {address: localhost, port: 0}") == [
+        "1:20: 'localhost' is not an address to listen on; write 127.0.0.1 or ::1, or one of this machine's own",
+        "1:37: '0' is not a whole number from 1 to 65535",
+    ]
 
 
 def test_a_given_statsd_section_without_keys_means_its_defaults():
@@ -491,7 +503,9 @@ def test_the_shipped_file_only_observes_and_shows_every_key_with_its_default():
 
     # A line of prose starts with a capital letter; take the # away from all others.
     settings = re.sub(r"^# (?=[a-z ])(?!astguard:)", "", SHIPPED.read_text(), flags=re.MULTILINE)
-    fields = {field.name for part in (Config, Ami, Logs, Firewall, Statsd) for field in dataclasses.fields(part)}
+    fields = {
+        field.name for part in (Config, Ami, Logs, Firewall, Statsd, Metrics) for field in dataclasses.fields(part)
+    }
     keys = set(re.findall(r"^ *([a-z_]+):", settings, flags=re.MULTILINE))
     assert keys == fields - {"place", "allow_names", "secret"}
     settings = re.sub(r"(?m)^  (tls_ca|secret_file|messages|security|timezone):.*\n", "", settings).replace(
@@ -501,7 +515,7 @@ def test_the_shipped_file_only_observes_and_shows_every_key_with_its_default():
     assert [show(entry.source) for entry in read.allow] == ["192.0.2.0/24"]
     assert [entry.name for entry in read.allow_names] == ["sip.provider.example"]
     assert [folder.path for folder in read.rules] == [Path("/x/rules"), Path("/etc/astguard/rules")]
-    assert read.statsd == Statsd()
+    assert (read.statsd, read.metrics) == (Statsd(), Metrics())
     wanted = Config(
         mode=Mode.OBSERVE,
         ami=Ami(place=read.ami.place),
@@ -509,6 +523,7 @@ def test_the_shipped_file_only_observes_and_shows_every_key_with_its_default():
         allow_names=read.allow_names,
         rules=read.rules,
         statsd=Statsd(),
+        metrics=Metrics(),
     )
     assert read == wanted
 
