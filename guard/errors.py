@@ -9,6 +9,7 @@
     ├── HostError          1    no Asterisk on this host, or a file of it that cannot be changed
     ├── FirewallError      1    the kernel said no
     │   ├── FirewallUnavailable 1   ... and will go on saying it: no root, no nf_tables
+    │   │   └── FirewallMissing 1   ... because it has no such thing, so nothing of ours can be in it
     │   └── TableGone    1    ... because somebody removed or changed what is ours: set it up, add the bans again
     ├── StoreError         1    there is no place for the state, or another astguard has it
     │   └── StoreUnreadable 1   the file is damaged, newer, or none of ours
@@ -72,6 +73,10 @@ class FirewallError(GuardError):
 
 class FirewallUnavailable(FirewallError):
     """The kernel cannot serve us at all: no permission, or no nf_tables."""
+
+
+class FirewallMissing(FirewallUnavailable):
+    """The kernel has no such firewall, so nothing of ours can be in it either."""
 
 
 class TableGone(FirewallError):

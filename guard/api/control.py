@@ -23,7 +23,7 @@ from aiohttp.http import HttpProcessingError
 
 from guard.api.metrics import CONTENT_TYPE
 from guard.errors import ControlError, GuardError
-from guard.wire.control import BODY_LIMIT, Call, Request, RequestError, parse_request, write_error
+from guard.wire.control import BODY_LIMIT, USUAL_LENGTH, Call, Request, RequestError, parse_request, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Desk(Protocol):
         """Wait until the other methods tell the truth; ControlError if that takes long."""
 
     def status(self) -> dict[str, object]:
-        """Tell version, pid, mode, uptime_seconds, link, firewall, bans, allow, counts and warnings."""
+        """Tell version, pid, mode, paused, uptime_seconds, link, firewall, bans, allow, counts and warnings."""
 
     def bans(self) -> list[dict[str, object]]:
         """List the active bans."""
@@ -73,10 +73,10 @@ class Desk(Protocol):
         """Lift the ban of exactly this source; NotFound, which names the ban that covers it."""
 
     def allowed(self) -> list[dict[str, object]]:
-        """List the allowlist: `source` and `origin`."""
+        """List the allowlist: `source`, `origin`, and `until` and `left_seconds` of those that end by themselves."""
 
-    async def add_allow(self, source: Source) -> dict[str, object]:
-        """Put a source on the allowlist; `lifted` has the sources whose bans that ended."""
+    async def add_allow(self, source: Source, length: Duration | None) -> dict[str, object]:
+        """Put a source on the allowlist, None for good; `lifted` has the sources whose bans that ended."""
 
     async def remove_allow(self, source: Source) -> dict[str, object]:
         """Take off a source; ControlError names file and line of one that the configuration holds."""
@@ -86,6 +86,15 @@ class Desk(Protocol):
 
     def rules(self) -> list[dict[str, object]]:
         """List the rules in force, each as `wire.control.describe_rule` writes it."""
+
+    async def reload(self) -> dict[str, object]:
+        """Take changed files in: `changed`, `restart` (what has to wait for one), `notes`; or ConfigError."""
+
+    async def pause(self, length: Duration | None) -> dict[str, object]:
+        """Take all bans out of the kernel, None until `resume`: `since`, `until`, `left_seconds`, `bans`."""
+
+    async def resume(self) -> dict[str, object]:
+        """Put the bans back and tell how many `bans` that are; NotFound if there is no pause."""
 
 
 class ControlServer:
@@ -170,7 +179,7 @@ class ControlServer:
             case Call.BAN:
                 return desk.ban(source)
             case Call.ADD_BAN:
-                return await desk.add_ban(source, request.length, request.reason)
+                return await desk.add_ban(source, request.length or USUAL_LENGTH, request.reason)
             case Call.REMOVE_BAN:
                 return await desk.remove_ban(source)
             case Call.ALLOWED:
@@ -178,9 +187,15 @@ class ControlServer:
             case Call.TEST_ALLOW:
                 return desk.test_allow(source)
             case Call.ADD_ALLOW:
-                return await desk.add_allow(source)
+                return await desk.add_allow(source, request.length)
             case Call.REMOVE_ALLOW:
                 return await desk.remove_allow(source)
+            case Call.RELOAD:
+                return await desk.reload()
+            case Call.PAUSE:
+                return await desk.pause(request.length)
+            case Call.RESUME:
+                return await desk.resume()
 
 
 async def encode(value: object) -> bytes:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from guard import __version__
-from guard.cli import allow, bans, check, doctor, replay, rules, run, setup, status, version
+from guard.cli import allow, bans, check, doctor, flush, pause, reload, replay, rules, run, setup, status, version
 from guard.cli.options import Parser, add_common, defaults
 from guard.cli.output import note
 from guard.errors import GuardError
@@ -32,10 +32,12 @@ What is going on
 
 Somebody is locked out
   bans remove ADDRESS       let an address in again
-  allow add ADDRESS         ... and never ban it again
+  allow add ADDRESS         ... and never ban it again: --for 2h
   allow test ADDRESS        is it allowed, and by which entry
   allow list                everybody who is never banned
   allow remove ADDRESS      take an address off that was added by command
+  pause                     let everybody in now, and only observe: --for 30m
+  resume                    end that: bans whose time is not over are back
 
 Somebody must be kept out
   bans add ADDRESS          ban by hand: --for 1d, --reason TEXT
@@ -54,6 +56,8 @@ A new host
 
 The daemon
   run                       guard Asterisk, in the foreground
+  reload                    take changed configuration and rules, all or nothing
+  flush                     take all that is astguard's out of the kernel
 
 Options for every command
   --config FILE             usually /etc/astguard/astguard.yaml
@@ -98,7 +102,7 @@ def build() -> Parser:
     parser.add_argument("--version", action="version", version=f"astguard {__version__}")
     add_common(parser)
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True, parser_class=Parser)
-    for noun in (status, bans, allow, rules, check, replay, setup, doctor, run):
+    for noun in (status, bans, allow, pause, rules, check, replay, setup, doctor, run, reload, flush):
         noun.add_to(commands)
     return parser
 

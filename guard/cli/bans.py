@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from guard.cli.client import ask, ask_list
 from guard.cli.lifelines import in_danger, lifelines
-from guard.cli.options import UsageError, add_command, add_noun
+from guard.cli.options import add_command, add_noun, given_length
 from guard.cli.output import Output, note
 from guard.cli.table import as_text, left, local_time, short_source, since, source, span, text, time
 from guard.core.address import Source, parse_source, show, show_short
-from guard.core.units import format_duration, parse_duration
+from guard.core.units import format_duration
 from guard.errors import ControlError
-from guard.wire.control import USUAL_LENGTH, Call, Request, check_length, check_reason
+from guard.wire.control import USUAL_LENGTH, Call, Request, check_reason
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -71,10 +71,7 @@ def _show(options: Namespace) -> int:
 
 def _add(options: Namespace) -> int:
     wanted = parse_source(options.address)
-    try:
-        length = USUAL_LENGTH if options.length is None else check_length(parse_duration(options.length))
-    except ValueError as error:
-        raise UsageError(f"--for: {error}") from None
+    length = given_length(options) or USUAL_LENGTH
     request = Request(Call.ADD_BAN, wanted, length, check_reason(options.reason))
     if not options.force:
         _refuse_lifelines(wanted)

@@ -21,6 +21,10 @@ SECONDS = 5.0
 CHUNK = 1 << 18
 
 
+class NotRunning(DaemonUnreachable):
+    """There is surely no daemon at the control socket, not only none that answers."""
+
+
 def ask(options: Namespace, request: Request) -> dict[str, Any]:
     """Send a request to the daemon of these options and return its answer; what it refuses is raised here."""
     answer = exchange(control_path(options), request)
@@ -63,9 +67,9 @@ def exchange(path: Path, request: Request) -> object:
             connection.sendall(write_request(request))
             data = b"".join(_receive(connection))
         except FileNotFoundError:
-            raise DaemonUnreachable(f"astguard is not running: there is no {path}; {_START}") from None
+            raise NotRunning(f"astguard is not running: there is no {path}; {_START}") from None
         except ConnectionRefusedError:
-            raise DaemonUnreachable(f"astguard is not running: nobody answers on {path}; {_START}") from None
+            raise NotRunning(f"astguard is not running: nobody answers on {path}; {_START}") from None
         except PermissionError:
             text = f"no permission for {path}; run this as root, or as a member of the group that owns the socket"
             raise DaemonUnreachable(text) from None

@@ -14,6 +14,7 @@ from guard.errors import ConfigError, GuardError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from guard.core.units import Duration
     from guard.settings.config import Config
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
@@ -85,6 +86,17 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def defaults() -> argparse.Namespace:
     """Return the options before any was read."""
     return argparse.Namespace(config=None, socket=None, output="table", header=True, version=__version__)
+
+
+def given_length(options: argparse.Namespace) -> Duration | None:
+    """Read `--for`; None if it was not given."""
+    from guard.core.units import parse_duration
+    from guard.wire.control import check_length
+
+    try:
+        return None if options.length is None else check_length(parse_duration(options.length))
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from None
 
 
 def read_config(options: argparse.Namespace, *, needed: bool) -> Config:

@@ -44,6 +44,8 @@ def page(status: dict[str, Any]) -> Iterator[str]:
     link, firewall = _part(status, "link"), _part(status, "firewall")
     mode = as_text(status.get("mode"))
     mode = paint("observe: bans are said, not made", YELLOW) if mode == "observe" else mode
+    if status.get("paused"):
+        mode = paint(f"PAUSED: nobody is kept out, {_rest(_part(status, 'paused'))}", RED)
     process = f"up {span(status.get('uptime_seconds'))}, process {as_text(status.get('pid'))}"
     yield from _lines(
         ("astguard", f"{as_text(status.get('version'))}, {process}"),
@@ -62,6 +64,11 @@ def page(status: dict[str, Any]) -> Iterator[str]:
     for warning in status.get("warnings") or ():
         yield ""
         yield from _warning(*(printable(str(warning.get(key) or ""), WARNING_LIMIT) for key in ("text", "remedy")))
+
+
+def _rest(pause: dict[str, Any]) -> str:
+    left = pause.get("left_seconds")
+    return f"for {span(left)} more" if left is not None else "until 'astguard resume'"
 
 
 def _warning(*texts: str) -> Iterator[str]:

@@ -94,6 +94,11 @@ class Engine:
         self._judge.ports.configure(sip_ports)
         self._judge.limit_unproven(unproven_max)
 
+    def set_mode(self, mode: Mode) -> None:
+        """Enforce or observe from now on; bans stay as they are."""
+        self.mode = mode
+        self._judge.follow(self.rules, mode)
+
     # What comes in.
 
     def handle(self, events: Sequence[SecurityEvent], now: Instant, wall: Wall) -> list[Outcome]:
@@ -130,6 +135,10 @@ class Engine:
         What is heard of it later than `AFTER` is `after_ban`. A driver that bans nobody, like replay, confirms nothing.
         """
         self.ledger.confirm(source, wall)
+
+    def unconfirm(self) -> None:
+        """Take note that the kernel holds no ban any more."""
+        self.ledger.unconfirm()
 
     def muted(self, count: int, now: Instant) -> None:
         """Take note that Asterisk could not issue so many security events; its log says so, but not whose they were."""

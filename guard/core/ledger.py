@@ -183,6 +183,10 @@ class Ledger:
         if source in self._active:
             self._confirmed.setdefault(source, wall)
 
+    def unconfirm(self) -> None:
+        """Note that the kernel holds no ban."""
+        self._confirmed.clear()
+
     def confirmed(self, source: Source) -> Wall | None:
         """Return when the kernel had taken the ban of this source; None if nobody has said so."""
         return self._confirmed.get(source)

@@ -54,6 +54,7 @@ NAMES = {
     "link.lost": "times the link to Asterisk broke",
     "link.refused": "logins that Asterisk refused",
     "link.made": "times the link came up",
+    "allow.refused": "entries of the allowlist by command for which there was no room",
     "clock.backwards": "times the driver's clock went back and was held",
     "firewall.failed": "batches the kernel refused",
     "firewall.rebuilt": "times our table was gone and was made anew",

@@ -6,11 +6,13 @@ import asyncio
 import faulthandler
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
+from guard.daemon.inputs import prepare, read_inputs
 from guard.daemon.journal import set_up
 from guard.daemon.service import Service
-from guard.sensors.names import own_addresses
+from guard.sensors.ownaddresses import own_addresses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,10 +27,12 @@ def run(config: Config, ruleset: RuleSet, *, config_path: Path) -> int:
     faulthandler.enable()  # where a hung loop stood when systemd's watchdog ended it is in the journal
     logging.getLogger("astguard").info("configuration %s", config_path)
 
+    inputs = prepare(config, ruleset)
+
     async def serve() -> None:
         if journal is not None:
             journal.attach(asyncio.get_running_loop())
-        await Service(config, ruleset, await own_addresses(), journal).run()
+        await Service(inputs, await own_addresses(), journal, read=partial(read_inputs, config_path)).run()
 
     try:
         asyncio.run(serve())

@@ -8,25 +8,26 @@ import os
 from typing import TYPE_CHECKING
 
 from guard import __version__
-from guard.core.address import is_special, length, show, show_short
+from guard.core.address import is_special, show, show_short
+from guard.core.address import length as bits
 from guard.core.units import SECOND, Duration
 from guard.daemon.exposure import REMEDY
-from guard.daemon.permits import COMMAND
 from guard.errors import ControlError, FirewallError, NotFound
 from guard.wire.control import describe_rule
 from guard.wire.describe import describe_ban, show_time
-from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from guard.core.address import Source
     from guard.core.ban import Ban
+    from guard.core.units import Instant
+    from guard.daemon.allowance import Allowance
     from guard.daemon.enforcer import Enforcer
-    from guard.daemon.permits import Permits
+    from guard.daemon.pause import Pause
+    from guard.daemon.reload import Reloader
     from guard.sensors.amilink import AmiLink
     from guard.sensors.logs import LogSensor
-    from guard.sensors.names import Names
     from guard.settings.rulefile import RuleSet
 
 
@@ -47,15 +48,25 @@ class Desk:
     """Implements guard.api.control.Desk. Whatever it changes is in the kernel before it answers, or it says so."""
 
     def __init__(
-        self, enforcer: Enforcer, permits: Permits, link: AmiLink, ruleset: RuleSet, names: Names, logs: LogSensor
+        self,
+        enforcer: Enforcer,
+        allowance: Allowance,
+        pause: Pause,
+        reloader: Reloader,
+        *,
+        link: AmiLink,
+        logs: LogSensor,
+        ruleset: RuleSet,
     ) -> None:
+        self.ruleset = ruleset
+        self.logs = logs
         self._enforcer = enforcer
         self._engine = enforcer.engine
-        self._permits = permits
+        self._allowance = allowance
+        self._permits = allowance.permits
+        self._pause = pause
+        self._reloader = reloader
         self._link = link
-        self._ruleset = ruleset
-        self._names = names
-        self._logs = logs
         self._started = enforcer.now()
         self.exposed: Callable[[], str] = str  # says which door is open to forgers; the service knows
         self._opened = asyncio.Event()
@@ -85,6 +96,7 @@ class Desk:
             "version": __version__,
             "pid": os.getpid(),
             "mode": engine.mode.value,
+            "paused": self._describe_pause(),
             "uptime_seconds": (self._enforcer.now() - self._started) // SECOND,
             "link": {
                 "state": link.state,
@@ -111,6 +123,8 @@ class Desk:
         return sum(1 for _ in self._warnings())
 
     def _warnings(self) -> Iterable[dict[str, str]]:
+        if self._pause.span is not None:
+            yield {"text": "paused: nobody is kept out", "remedy": "'astguard resume' puts the bans back"}
         if self._link.problem:
             yield {"text": f"link: {self._link.problem}", "remedy": "attacks are not seen until this is mended"}
         if self._link.lag_ms > LAG_WARNED:
@@ -123,16 +137,20 @@ class Desk:
                 "text": text,
                 "remedy": "make room or mend the disk; the kernel alone keeps these bans, a reboot ends them",
             }
-        if self._logs.deaf:
-            yield {"text": f"log: no messages log is read: {self._logs.deaf}", "remedy": UNREADABLE}
-        for path, problem in self._logs.problems.items():
+        if self.logs.deaf:
+            yield {"text": f"log: no messages log is read: {self.logs.deaf}", "remedy": UNREADABLE}
+        for path, problem in self.logs.problems.items():
             if problem:
                 yield {"text": f"log: {path} {problem}", "remedy": UNREADABLE}
         if self._enforcer.problem:
             yield {"text": f"firewall: {self._enforcer.problem}", "remedy": "bans are tried again every few seconds"}
-        for name in self._names.unknown():
+        names = self._allowance.names
+        for name in names.unknown():
             text = f"allow: {name} has no address, so it protects nobody"
             yield {"text": text, "remedy": "mend the resolver or the name, or write addresses in its place"}
+        for name, over in names.cut.items():
+            text = f"allow: {name} has {over} addresses more than are taken from a name"
+            yield {"text": text, "remedy": "write the networks in its place"}
         if exposed := self.exposed():
             yield {"text": exposed, "remedy": REMEDY}
         tampered = self._engine.tally.counts["tampered"]
@@ -154,6 +172,8 @@ class Desk:
 
     async def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
         """Ban by hand."""
+        if self._pause.span is not None:
+            raise ControlError("astguard is paused and bans nobody; 'astguard resume' ends that")
         if is_special(source):
             raise ControlError(
                 f"{show_short(source)} holds loopback, multicast or reserved addresses, which are never banned"
@@ -192,32 +212,19 @@ class Desk:
 
     def allowed(self) -> list[dict[str, object]]:
         """List the allowlist."""
-        return [{"source": show(source), "origin": origin} for source, origin in self._permits]
+        return [self._describe_permit(source) for source, _ in self._permits]
 
-    async def add_allow(self, source: Source) -> dict[str, object]:
-        """Allow a source until that is taken back, and lift the bans it touches."""
-        if length(source) == 0:
+    async def add_allow(self, source: Source, length: Duration | None) -> dict[str, object]:
+        """Allow a source, for a time or until that is taken back, and lift the bans it touches."""
+        if bits(source) == 0:
             raise ControlError(f"{show(source)} is everybody; to watch without bans, write 'mode: observe'")
-        before = [ban.source for ban in self._engine.ledger]
-        if self._permits.add(source, COMMAND):
-            log.info("allow %s origin=command", show(source), extra=about(MessageId.ALLOW, address=show_short(source)))
-            self._enforcer.allow({source}, set())
-            self._check()
-        if self._enforcer.recorder.keeper is not None:
-            self._enforcer.recorder.keeper.allow(source)
-        lifted = [show(banned) for banned in before if self._engine.ledger.get(banned) is None]
-        answer: dict[str, object] = {"source": show(source), "origin": self._permits.origin(source), "lifted": lifted}
-        return await self._with_stored(answer)
+        lifted = self._allowance.allow(source, length)
+        self._check()
+        return await self._with_stored(self._describe_permit(source) | {"lifted": list(map(show, lifted))})
 
     async def remove_allow(self, source: Source) -> dict[str, object]:
         """Take back what a command allowed."""
-        self._permits.remove(source)
-        log.info(
-            "disallow %s origin=command", show(source), extra=about(MessageId.DISALLOW, address=show_short(source))
-        )
-        self._enforcer.allow(set(), {source})
-        if self._enforcer.recorder.keeper is not None:
-            self._enforcer.recorder.keeper.disallow(source)
+        self._allowance.disallow(source)
         self._check()
         return await self._with_stored({"source": show(source)})
 
@@ -233,9 +240,22 @@ class Desk:
 
     def rules(self) -> list[dict[str, object]]:
         """List the rules in force."""
-        return [
-            describe_rule(rule, self._engine.mode, self._ruleset.sources[rule.name]) for rule in self._ruleset.rules
-        ]
+        return [describe_rule(rule, self._engine.mode, self.ruleset.sources[rule.name]) for rule in self.ruleset.rules]
+
+    async def reload(self) -> dict[str, object]:
+        """Take the changed files in; ConfigError with every mistake, and then nothing has changed."""
+        return await self._reloader.reload()
+
+    async def pause(self, length: Duration | None) -> dict[str, object]:
+        """Let everybody in, for a time or until `resume`."""
+        self._pause.begin(length)
+        return await self._with_stored({**(self._describe_pause() or {}), "bans": len(self._engine.ledger)})
+
+    async def resume(self) -> dict[str, object]:
+        """Put the bans back; NotFound if there is no pause."""
+        self._pause.end()
+        self._check()
+        return await self._with_stored({"bans": len(self._engine.ledger)})
 
     def _describe(self, ban: Ban) -> dict[str, object]:
         return describe_ban(ban, self._enforcer.now(), self._enforcer.wall())
@@ -243,6 +263,27 @@ class Desk:
     async def _with_stored(self, answer: dict[str, object]) -> dict[str, object]:
         """Say in an answer whether what it tells of outlives a reboot; it waits for the disk."""
         return {**answer, "stored": await self._enforcer.recorder.stored()}
+
+    def _describe_permit(self, source: Source) -> dict[str, object]:
+        return {
+            "source": show(source),
+            "origin": self._permits.origin(source),
+            **self._end(self._permits.until(source)),
+        }
+
+    def _describe_pause(self) -> dict[str, object] | None:
+        span = self._pause.span
+        if span is None:
+            return None
+        began = span.since - self._enforcer.now() + self._enforcer.wall()
+        return {"since": show_time(began), **self._end(span.until)}
+
+    def _end(self, until: Instant | None) -> dict[str, object]:
+        """Say when something ends; None if nobody can say."""
+        if until is None:
+            return {"until": None, "left_seconds": None}
+        left = max(0, until - self._enforcer.now())
+        return {"until": show_time(self._enforcer.wall() + left), "left_seconds": left // SECOND}
 
     def _settle(self) -> None:
         """Bring a change by hand to the kernel; ControlError if it could not be made there yet."""

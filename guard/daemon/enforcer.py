@@ -16,6 +16,7 @@ from guard.core.ban import Change, Op
 from guard.core.outcome import Outcome
 from guard.core.units import SECOND, Duration, Instant, Wall
 from guard.daemon.latency import Latency
+from guard.daemon.wakeup import Wakeup
 from guard.errors import FirewallError, TableGone
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Enforcer:
         self.layout = layout
         self.recorder = recorder
         self.latency = Latency()
-        self.problem = ""
+        self.problem, self.paused = "", False  # paused: the kernel holds nothing, on purpose
         self._loop = loop
         self._mono_ns = mono_ns
         self._wall_ns = wall_ns
@@ -72,8 +73,7 @@ class Enforcer:
         self._gone = False  # the table has to be made again, with all bans
         self._retry_in = RETRY_FIRST
         self._retry: asyncio.TimerHandle | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: Instant | None = None
+        self._wakeup = Wakeup(self._tick, loop=loop, now=self.now)
 
     def now(self) -> Instant:
         """Return the engine's time, which a timer that fired a hair early has put ahead of the clock."""
@@ -102,9 +102,9 @@ class Enforcer:
 
     def stop(self) -> None:
         """Give up timers and sockets. The bans stay in the kernel, and end there on time."""
-        for handle in (self._timer, self._retry):
-            if handle is not None:
-                handle.cancel()
+        self._wakeup.stop()
+        if self._retry is not None:
+            self._retry.cancel()
         self.firewall.close()
 
     def handle(self, events: list[SecurityEvent]) -> None:
@@ -135,17 +135,18 @@ class Enforcer:
                 self._due[source] = change
             elif source not in self._held:
                 pass  # a ban that never was in the kernel, and never reported, is over
-            elif op is Op.REMOVE:  # from where it is: a stronger ban may not have got to the kernel yet
+            elif op is Op.REMOVE and not self.paused:
+                # From where it is: a stronger ban may not have got to the kernel yet.
                 self._due[source] = Change(op, replace(change.ban, scope=self._held[source]))
             else:
-                del self._held[source]  # the kernel ends it by itself
+                del self._held[source]  # the kernel has ended it by itself, or holds nothing
                 self.recorder.record(change)
         waits = self._due or self._layout_due or self._ports_due or self._accept_due or self._gone
-        if waits and self._retry is None:
+        if waits and self._retry is None and not self.paused:
             self._apply()
         for alarm in self.engine.take_alarms():
             self.recorder.tell(alarm)
-        self._arm()
+        self._wakeup.set(self.engine.deadline)
 
     def allow(self, added: Iterable[Source], gone: Iterable[Source]) -> list[Source]:
         """Change the allowlist: in the engine, which lifts the bans it touches, and in the kernel.
@@ -162,6 +163,29 @@ class Enforcer:
         self.layout = replace(self.layout, allow=tuple(self.engine.allow))
         self.settle()
         return lifted
+
+    def reshape(self, slow_rate: int) -> None:
+        """Bring the engine's ports, and the rate of the scope `slow`, to the kernel after a reload."""
+        self.engine.take_ports()
+        layout = replace(self.layout, sip_ports=self.engine.sip_ports, slow_rate=slow_rate)
+        if layout != self.layout:
+            self.layout, self._layout_due = layout, True
+        self.settle()
+
+    def pause(self) -> None:
+        """Take all bans out of the kernel at once, and bring none until `resume`; FirewallError if it refuses."""
+        self.firewall.teardown()
+        self.paused, self.problem = True, ""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._settled([change for change in self._due.values() if change.op is Op.REMOVE])
+        self.engine.unconfirm()
+
+    def resume(self) -> None:
+        """Bring the bans of the ledger to the kernel again."""
+        self.paused, self._gone = False, True
+        self.settle()
 
     def _apply(self) -> None:
         try:
@@ -242,7 +266,7 @@ class Enforcer:
         try:
             self.firewall.dropped()
         except TableGone as error:
-            if not self._gone:
+            if not (self._gone or self.paused):
                 self._lose(error)
         except FirewallError:
             log.debug("no look at our table", exc_info=True)  # the next change will show what is wrong
@@ -269,20 +293,8 @@ class Enforcer:
         self._layout_due = True  # whatever somebody did to our table, setup() mends it
         self._apply()
 
-    def _arm(self) -> None:
+    def _tick(self, now: Instant) -> None:
         deadline = self.engine.deadline
-        if deadline == self._timer_at:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_at = None, deadline
-        if deadline is not None:
-            delay = max(0, deadline - self.now()) / SECOND
-            self._timer = self._loop.call_later(delay, self._tick, deadline)
-
-    def _tick(self, deadline: Instant) -> None:
-        # A timer may fire a hair early; the engine's time then already is the deadline, or this would spin.
-        self._timer_at = None
-        self.engine.tick(max(deadline, self.now()))
-        assert self.engine.deadline != deadline, "a deadline that was handled is over"
+        self.engine.tick(now)
+        assert deadline is None or self.engine.deadline != deadline, "a deadline that was handled is over"
         self.settle()

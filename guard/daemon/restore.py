@@ -7,27 +7,29 @@ import logging
 from typing import TYPE_CHECKING
 
 from guard.core.memory import Former
-from guard.daemon.permits import COMMAND
+from guard.daemon.pause import NOTE
 from guard.daemon.takeover import put_back
 
 if TYPE_CHECKING:
     from guard.core.ban import Ban
+    from guard.daemon.allowance import Allowance
     from guard.daemon.enforcer import Enforcer
     from guard.daemon.keeper import Keeper
-    from guard.daemon.permits import Permits
+    from guard.daemon.pause import Pause
     from guard.store.opening import Claim
     from guard.store.state import State
 
 log = logging.getLogger("astguard")
 
 
-async def restore(claim: Claim, keeper: Keeper, enforcer: Enforcer, permits: Permits) -> State:
+async def restore(claim: Claim, keeper: Keeper, enforcer: Enforcer, allowance: Allowance, pause: Pause) -> State:
     """Read the store, take back what is still true, and put the bans into the kernel; return what was found.
 
     Reading and the kernel's part are done in a thread: a million bans take seconds. Nothing is judged meanwhile.
     FirewallError if the kernel will not.
     """
-    state, left_out = await asyncio.to_thread(_take_back, claim, enforcer, permits)
+    state, left_out = await asyncio.to_thread(_take_back, claim, enforcer, allowance)
+    pause.restore(state.notes.get(NOTE))
     await asyncio.to_thread(put_back, enforcer)
     found, state.bans = len(state.bans), []  # a million take room
     keeper.begin(state, claim.writer)
@@ -40,14 +42,13 @@ async def restore(claim: Claim, keeper: Keeper, enforcer: Enforcer, permits: Per
     return state
 
 
-def _take_back(claim: Claim, enforcer: Enforcer, permits: Permits) -> tuple[State, list[Ban]]:
+def _take_back(claim: Claim, enforcer: Enforcer, allowance: Allowance) -> tuple[State, list[Ban]]:
     now, engine = enforcer.now(), enforcer.engine
     state = claim.read(enforcer.wall(), now)
-    for permit in state.permits:
-        permits.add(permit.source, COMMAND)
+    allowed = allowance.restore(state.permits)
     memory = engine.memory
     memory.restore_ports(state.ports)
-    enforcer.know([permit.source for permit in state.permits])
+    enforcer.know(allowed)
     left_out = memory.restore_bans(state.bans)
     memory.restore_formers((Former(*strike) for strike in state.strikes), now)
     memory.restore_trusted(state.trust)

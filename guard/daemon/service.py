@@ -10,67 +10,66 @@ import gc
 import logging
 import os
 import signal
-import ssl
 import time
 from typing import TYPE_CHECKING
 
 from guard.api.control import ControlServer
 from guard.api.metrics import Metrics
 from guard.api.scrape import ScrapeServer
-from guard.api.statsd import StatsdSender
 from guard.core.engine import Engine
+from guard.core.rule import Mode
+from guard.daemon.allowance import Allowance, permits_of
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.exposure import watch_exposure
 from guard.daemon.gauges import Gauges
+from guard.daemon.jobs import Jobs
 from guard.daemon.keeper import Keeper
 from guard.daemon.logwatch import watch_logs
-from guard.daemon.permits import OWN, Permits
+from guard.daemon.meter import meter
+from guard.daemon.pause import Pause
 from guard.daemon.priority import Priority
 from guard.daemon.recorder import Recorder
+from guard.daemon.reload import Reloader
 from guard.daemon.restore import restore
 from guard.daemon.systemd import Systemd
 from guard.daemon.takeover import adopt
-from guard.errors import ConfigError
 from guard.firewall import Layout
 from guard.firewall.choice import choose
-from guard.sensors.amilink import AmiLink, Endpoint
-from guard.sensors.names import Names, watch_own
+from guard.sensors.amilink import AmiLink
+from guard.sensors.ownaddresses import watch_own
 from guard.store.opening import Claim
-from guard.wire.statsd import Meters
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Sequence
 
     from guard.core.address import Source
     from guard.core.event import SecurityEvent
+    from guard.daemon.inputs import Inputs
     from guard.daemon.journal import Journal
-    from guard.settings.config import Config
-    from guard.settings.rulefile import RuleSet
 
 log = logging.getLogger("astguard")
-
-FLUSH = 10.0
-"""Seconds between two flushes of meters, StatsD's own default."""
 
 
 class Service:
     """One running guard."""
 
     def __init__(
-        self, config: Config, ruleset: RuleSet, own: frozenset[Source], journal: Journal | None = None
+        self,
+        inputs: Inputs,
+        own: frozenset[Source],
+        journal: Journal | None = None,
+        *,
+        read: Callable[[], Inputs],
     ) -> None:
+        config, ruleset = inputs.config, inputs.ruleset
         self._config = config
-        self._permits = Permits()
-        for entry in config.allow:
-            self._permits.add(entry.source, str(entry.place))
-        self._permits.replace(OWN, own)
-        endpoint = _endpoint(config)
+        permits = permits_of(config, own)
         ports = config.firewall.sip_ports
         engine = Engine(
             ruleset.rules,
             mode=config.mode,
-            allow=[source for source, _ in self._permits],
+            allow=[source for source, _ in permits],
             sip_ports=ports,
             unproven_max=config.unproven_max,
         )
@@ -86,19 +85,28 @@ class Service:
             mono_ns=time.monotonic_ns,
             wall_ns=time.time_ns,
         )
-        self._link = AmiLink(endpoint, self._hear, engine.tally, mono_ns=time.monotonic_ns, wall_ns=time.time_ns)
+        self._allowance = Allowance(permits, self._enforcer, config, loop=loop)
+        self._pause = Pause(self._enforcer, config.mode, loop=loop)
+        self._link = AmiLink(inputs.endpoint, self._hear, engine.tally, mono_ns=time.monotonic_ns, wall_ns=time.time_ns)
         self._logs = watch_logs(config.logs, self._enforcer, self._link)
-        places = {entry.name: f"{entry.place} ({entry.name})" for entry in config.allow_names}
-        self._names = Names(places, lambda name, found: self._allow(places[name], found))
-        self._desk = Desk(self._enforcer, self._permits, self._link, ruleset, self._names, self._logs)
+        self._priority = Priority(loop, engine.tally, mono_ns=time.monotonic_ns, used_ns=time.thread_time_ns)
+        self._jobs = Jobs()
+        self._hangup = asyncio.Event()
+        self._systemd = Systemd(os.environ, os.getpid())
+        self._reloader = Reloader(inputs, read=read, take=self._take, systemd=self._systemd, now=self._enforcer.now)
+        self._desk = Desk(
+            self._enforcer,
+            self._allowance,
+            self._pause,
+            self._reloader,
+            link=self._link,
+            logs=self._logs,
+            ruleset=ruleset,
+        )
         self._desk.exposed = watch_exposure(config)
         metrics = Metrics(Gauges(self._enforcer, self._link, self._desk, journal).read)
         self._control = ControlServer(self._desk, config.control, metrics)
         self._scrapes = ScrapeServer(metrics, config.metrics.address, config.metrics.port) if config.metrics else None
-        self._priority = Priority(
-            asyncio.get_running_loop(), engine.tally, mono_ns=time.monotonic_ns, used_ns=time.thread_time_ns
-        )
-        self._systemd = Systemd(os.environ, os.getpid())
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT."""
@@ -106,23 +114,24 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
-        loop.add_signal_handler(signal.SIGHUP, log.warning, "this version does not reload; restart it, bans stay")
+        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)  # one that comes early is not lost, nor the end of us
         claim = Claim(self._config.state)
         await self._control.start()
-        tasks: list[asyncio.Task[None]] = []
         try:
             if self._scrapes is not None:
                 await self._scrapes.start()
-            await restore(claim, self._keeper, self._enforcer, self._permits)
+            await restore(claim, self._keeper, self._enforcer, self._allowance, self._pause)
             adopt(self._enforcer)
             self._desk.open()
-            jobs: list[Coroutine[None, None, None]] = [
-                self._link.run(), self._logs.run(), self._names.run(), watch_own(self._allow_own),
-                self._systemd.run(self._status_line),
-            ]  # fmt: skip
-            if self._config.statsd is not None:
-                jobs.append(self._meter())
-            tasks = [asyncio.create_task(_guarded(job)) for job in jobs]
+            self._allowance.start()
+            self._pause.start()
+            self._jobs.start("link", self._link.run())
+            self._jobs.start("logs", self._logs.run())
+            self._jobs.start("names", self._allowance.names.run())
+            self._jobs.start("own", watch_own(self._allowance.take_own))
+            self._jobs.start("systemd", self._systemd.run(self._status_line))
+            self._start_meter()
+            self._jobs.start("reload", self._reload_on_hangup())
             _spare_the_collector()
             log.info(
                 "astguard is up: mode=%s rules=%d firewall=%s allow=%d",
@@ -138,12 +147,12 @@ class Service:
                 "astguard stops: bans=%d stay in the kernel and end there on time", len(self._enforcer.engine.ledger)
             )
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._jobs.stop_all()
             if self._scrapes is not None:
                 await self._scrapes.stop()
             await self._control.stop()
+            self._allowance.stop()
+            self._pause.stop()
             self._enforcer.stop()
             await self._keeper.end()
             claim.release()
@@ -153,35 +162,55 @@ class Service:
         engine = self._enforcer.engine
         bans = f"{len(engine.ledger)} ban{'' if len(engine.ledger) == 1 else 's'}"
         problem = self._enforcer.problem or self._link.problem
-        return f"{engine.mode}, link {self._link.state}, {bans}" + (f"; {problem}" if problem else "")
+        mode = engine.mode if self._pause.span is None else "PAUSED"
+        return f"{mode}, link {self._link.state}, {bans}" + (f"; {problem}" if problem else "")
 
     def _hear(self, events: list[SecurityEvent]) -> None:
         self._logs.heard(events)
         self._enforcer.handle(events)
         self._priority.spend()
 
-    def _allow(self, origin: str, sources: frozenset[Source]) -> None:
-        added, gone = self._permits.replace(origin, sources)
-        if added or gone:
-            self._enforcer.allow(added, gone)
+    def _start_meter(self) -> None:
+        if self._config.statsd is not None:
+            self._jobs.start("meter", meter(self._config.statsd, self._enforcer, self._link))
 
-    def _allow_own(self, found: frozenset[Source]) -> None:
-        self._allow(OWN, found)
+    async def _reload_on_hangup(self) -> None:
+        while True:
+            await self._hangup.wait()
+            self._hangup.clear()
+            await self._reloader.on_signal()
 
-    async def _meter(self) -> None:
-        statsd = self._config.statsd
-        assert statsd is not None, "the job is only made with a server"
-        sender, meters = StatsdSender(statsd.host, statsd.port), Meters(statsd.prefix, statsd.meter_support)
-        await sender.start()
-        tally = self._enforcer.engine.tally
-        try:
-            while True:
-                await asyncio.sleep(FLUSH)
-                gauges = {"bans.active": len(self._enforcer.engine.ledger), "link.lag_ms": self._link.lag_ms}
-                sender.send(meters.collect(tally.take_failed(), tally.counts, gauges, self._enforcer.now()))
-                tally.counts["statsd.sent"], tally.counts["statsd.failed"] = sender.sent, sender.failed
-        finally:
-            await sender.close()
+    async def _take(self, inputs: Inputs, changed: Sequence[str]) -> list[str]:
+        """Go on with other inputs; what has not changed is not touched."""
+        config, ruleset, engine = inputs.config, inputs.ruleset, self._enforcer.engine
+        before, self._config = self._config, config
+        engine.reload(
+            ruleset.rules,
+            mode=self._pause.configure(config.mode),
+            sip_ports=config.firewall.sip_ports,
+            unproven_max=config.unproven_max,
+        )
+        self._desk.ruleset = ruleset
+        self._desk.exposed = watch_exposure(config)
+        self._enforcer.reshape(config.firewall.slow_rate)
+        self._allowance.configure(config)
+        if "ami" in changed:
+            await self._jobs.stop("link")
+            self._link.use(inputs.endpoint)
+            self._jobs.start("link", self._link.run())
+        if "logs" in changed:
+            self._logs.finish()
+            self._logs = watch_logs(config.logs, self._enforcer, self._link)
+            self._desk.logs = self._logs
+            self._logs.poll()  # goes on where the other one ended
+            await self._jobs.stop("logs")
+            self._jobs.start("logs", self._logs.run())
+        if "statsd" in changed:
+            await self._jobs.stop("meter")
+            self._start_meter()
+        if before.mode is Mode.ENFORCE and config.mode is Mode.OBSERVE and len(engine.ledger):
+            return [f"{len(engine.ledger)} bans made before stay until their time is over; 'astguard pause' lifts them"]
+        return []
 
 
 def _spare_the_collector() -> None:
@@ -192,26 +221,3 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 1_000)
-
-
-async def _guarded(job: Coroutine[None, None, None]) -> None:
-    """Run a job; a bug in it is logged and ends that job only, never the guard."""
-    try:
-        await job
-    except asyncio.CancelledError:
-        raise
-    except Exception:
-        log.exception("a part of astguard has stopped; please report this")
-
-
-def _endpoint(config: Config) -> Endpoint:
-    ami = config.ami
-    context = None
-    if ami.tls:
-        try:
-            context = ssl.create_default_context(cafile=None if ami.tls_ca is None else str(ami.tls_ca))
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError([f"{ami.place}: ami.tls_ca: {ami.tls_ca} holds no certificate ({error})"]) from None
-        if not ami.tls_verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return Endpoint(ami.host, ami.port, ami.username, config.read_secret(), context)

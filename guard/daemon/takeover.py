@@ -20,8 +20,14 @@ log = logging.getLogger("astguard")
 def put_back(enforcer: Enforcer) -> None:
     """Make table, chain and sets, and put the ledger's bans into them; FirewallError if the kernel will not.
 
-    Before anything is judged. It takes seconds for a million bans, so it may run in a thread.
+    Before anything is judged. It takes seconds for a million bans, so it may run in a thread. In a pause all of ours
+    is taken out of the kernel instead.
     """
+    if enforcer.paused:
+        enforcer.firewall.teardown()
+        enforcer.hold((ban.source, ban.scope) for ban in enforcer.engine.ledger)
+        enforcer.engine.unconfirm()
+        return
     enforcer.firewall.setup(enforcer.layout)
     bans = list(enforcer.engine.ledger)
     for start in range(0, len(bans), BATCH):
@@ -37,6 +43,9 @@ def put_back(enforcer: Enforcer) -> None:
 
 def adopt(enforcer: Enforcer) -> None:
     """Take over the bans that the kernel alone knows, and begin to enforce."""
+    if enforcer.paused:
+        enforcer.settle()
+        return
     ledger, keeper = enforcer.engine.ledger, enforcer.recorder.keeper
     found = {key: Duration(int(min(left * SECOND, LONGEST))) for key, left in enforcer.firewall.held().items()}
     strange = {key: left for key, left in found.items() if ledger.get(key[0]) is None}

@@ -136,8 +136,8 @@ class Firewall(Protocol):
     def listing(self) -> Iterator[Mapping[tuple[Source, Scope], float]]:
         """List what the kernel holds in parts, for a thread: the socket of its own is opened by the call itself."""
 
-    def teardown(self) -> None:
-        """Remove all that is ours, and only that. Succeeds if nothing is there."""
+    def teardown(self) -> bool:
+        """Remove all that is ours, and only that; False if nothing was there."""
 
     def close(self) -> None:
         """Give up sockets; the kernel keeps the bans."""

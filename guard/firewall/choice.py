@@ -9,6 +9,8 @@ from guard.errors import FirewallError
 if TYPE_CHECKING:
     from guard.firewall import Firewall
 
+KERNEL_BACKENDS = ("nftables", "iptables")
+"""Those that leave something in the kernel."""
 BACKENDS = ("auto", "nftables", "iptables", "memory")
 
 

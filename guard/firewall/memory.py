@@ -138,10 +138,11 @@ class Memory:
         """List what is held in one part."""
         return iter([self.held()])
 
-    def teardown(self) -> None:
-        """Forget everything."""
-        self._layout = None
+    def teardown(self) -> bool:
+        """Forget everything; False if setup() was not called."""
+        was_set_up, self._layout = self._layout is not None, None
         self._ends.clear()
+        return was_set_up
 
     def close(self) -> None:
         """Keep the bans, as the kernel does."""

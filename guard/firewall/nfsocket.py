@@ -14,7 +14,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from guard.errors import FirewallError, FirewallUnavailable
+from guard.errors import FirewallError, FirewallMissing, FirewallUnavailable
 from guard.wire import nfnetlink as wire
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def refused(number: int, what: str) -> FirewallError:
     if number == errno.EPERM:
         return FirewallUnavailable("changing nftables needs root or CAP_NET_ADMIN in this network namespace")
     if number in NO_NF_TABLES:
-        return FirewallUnavailable(
+        return FirewallMissing(
             f"this kernel has no nf_tables ({_describe(number)}); load it with `modprobe nf_tables`, "
             "or take a kernel that has it"
         )

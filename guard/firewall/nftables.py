@@ -200,12 +200,13 @@ class Nftables:
         kernel.open()
         return _listed(kernel)
 
-    def teardown(self) -> None:
-        """Remove the table with all that is in it; fine if there is none."""
+    def teardown(self) -> bool:
+        """Remove the table with all that is in it; False if there is none."""
         refusal = self._kernel.commit([topology.drop_table()])
         if refusal is not None and refusal.errno != errno.ENOENT:
             raise refused(refusal.errno, f"the kernel does not let table inet {topology.TABLE} go")
         self._layout, self._standing, self._sets = None, None, BanSets()
+        return refusal is None
 
     def close(self) -> None:
         """Close the socket; bans stay in the kernel and end on time."""

@@ -107,6 +107,13 @@ class AmiLink:
         self._told: set[str] = set()
         self._next_fault_told = 0
 
+    def use(self, endpoint: Endpoint) -> None:
+        """Go to another endpoint, or as somebody else, at the next `run`; the present one has to be cancelled."""
+        self.endpoint = endpoint
+        self.self_test, self.asterisk = None, ""
+        self._told.clear()
+        self._change("connecting", "")
+
     async def run(self) -> None:
         """Connect and read until cancelled."""
         if self.endpoint.secret is None:

@@ -36,6 +36,8 @@ HEAD_START = Duration(SECOND // 10)
 transport: read first, the line would be an unproven offence."""
 WAITING_LIMIT = 64
 """Batches that wait for that; beyond, they are handed on early, and nothing is lost."""
+DRAIN = 256
+"""Chunks that are read of a log before another sensor takes over."""
 HEARD_LIMIT = 1_024
 """Failures over AMI remembered, for lines to learn their zone from."""
 
@@ -106,6 +108,13 @@ class LogSensor:
         self._hand_on()
         return more
 
+    def finish(self) -> None:
+        """Hand on all that was written until now, at most DRAIN chunks of it, before another sensor takes over."""
+        for _ in range(DRAIN):
+            if not self.poll():
+                break
+        self._hand_on(all_of_it=True)
+
     def heard(self, events: Iterable[SecurityEvent]) -> None:
         """Take note of what came over AMI."""
         for event in events:
@@ -130,11 +139,12 @@ class LogSensor:
             self._waiting.append((self._mono_ns() + HEAD_START, news.events))
         return news.more
 
-    def _hand_on(self) -> None:
+    def _hand_on(self, *, all_of_it: bool = False) -> None:
         """Hand on what AMI has had its start of."""
         while self._waiting:
             due, events = self._waiting[0]
-            if self._is_up() and self._mono_ns() < due and len(self._waiting) <= WAITING_LIMIT:
+            early = self._is_up() and self._mono_ns() < due and len(self._waiting) <= WAITING_LIMIT
+            if early and not all_of_it:
                 return
             self._waiting.popleft()
             try:

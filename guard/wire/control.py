@@ -2,13 +2,15 @@
 
     GET /v1/status      GET /v1/bans             POST /v1/bans  {"source", "for", "reason"}
     GET /v1/rules       GET /v1/bans/SOURCE      DELETE /v1/bans/SOURCE
-                        GET /v1/allow            POST /v1/allow {"source"}
-                        GET /v1/allow/SOURCE     DELETE /v1/allow/SOURCE
+    POST /v1/reload     GET /v1/allow            POST /v1/allow {"source", "for"}
+    POST /v1/pause      GET /v1/allow/SOURCE     DELETE /v1/allow/SOURCE
+    DELETE /v1/pause
 
-SOURCE is an address or a network with its slash percent-encoded: `/v1/bans/198.51.100.0%2F24`. `GET /v1/allow/SOURCE`
-tells whether a source is allowed, and by what. An answer is the JSON value itself; an error has a status of 400 or
-more and is `{"error": text, "exit_code": n}`, the code that the command line ends with. `/v1` stays as it is: keys may
-be added, never changed.
+`for` is a time such as `1h30m`, in `POST /v1/pause {"for"}` too; without it a ban lasts an hour, what is allowed stays
+so, and a pause ends when it is deleted. SOURCE is an address or a network with its slash percent-encoded:
+`/v1/bans/198.51.100.0%2F24`. `GET /v1/allow/SOURCE` tells whether a source is allowed, and by what. An answer is the
+JSON value itself; an error has a status of 400 or more and is `{"error": text, "exit_code": n}`, the code that the
+command line ends with. `/v1` stays as it is: keys may be added, never changed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from guard.core.address import Source, parse_source, show
 from guard.core.text import printable
-from guard.core.units import DAY, HOUR, Duration, format_duration, parse_duration
+from guard.core.units import DAY, HOUR, SECOND, Duration, format_duration, parse_duration
 from guard.errors import ConfigError, ControlError, DaemonUnreachable, GuardError, NotFound
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ REASON_LIMIT = 200
 """Characters of the reason for a ban by hand."""
 USUAL_LENGTH = HOUR
 LONGEST = Duration(366 * DAY)
-"""The longest ban by hand; who must never return belongs in the administrator's own firewall."""
+"""The longest time that a command may name; who must never return belongs in the administrator's own firewall."""
 
 
 class Call(Enum):
@@ -55,14 +57,20 @@ class Call(Enum):
     TEST_ALLOW = "GET /v1/allow/*"
     ADD_ALLOW = "POST /v1/allow"
     REMOVE_ALLOW = "DELETE /v1/allow/*"
+    RELOAD = "POST /v1/reload"
+    PAUSE = "POST /v1/pause"
+    RESUME = "DELETE /v1/pause"
 
 
 class Request(NamedTuple):
-    """A checked question. `source` is there if its call has one; `length` and `reason` belong to ADD_BAN."""
+    """A checked question. `source` is there if its call has one; `reason` belongs to ADD_BAN.
+
+    `length` belongs to ADD_BAN, and to ADD_ALLOW and PAUSE, where None means without end.
+    """
 
     call: Call
     source: Source = Source(b"")
-    length: Duration = USUAL_LENGTH
+    length: Duration | None = None
     reason: str = ""
 
 
@@ -88,26 +96,31 @@ def parse_request(method: str, target: str, body: bytes) -> Request:
         known = [call.value.split()[0] for call in Call if call.value.endswith(f" {path}")]
         text = f"expected {' or '.join(known)}" if known else "expected a path under /v1, see the manual"
         raise RequestError(f"no {method} {target!r:.200}; {text}", 405 if known else 404) from None
-    if call not in (Call.ADD_BAN, Call.ADD_ALLOW):
-        if body:
-            raise RequestError(f"{call.value} takes no body; {len(body)} bytes came")
-        return Request(call) if source is None else Request(call, parse_source(source))
+    if call is Call.PAUSE:
+        return Request(call, length=_length(_take_text(body, (), ("for",)) if body else {}))
     if call is Call.ADD_ALLOW:
-        return Request(call, parse_source(_take_text(body, "source")["source"]))
-    texts = _take_text(body, "source", "for", "reason")
-    return Request(
-        call, parse_source(texts["source"]), _length(texts.get("for")), check_reason(texts.get("reason", ""))
-    )
+        texts = _take_text(body, ("source",), ("for",))
+        return Request(call, parse_source(texts["source"]), _length(texts))
+    if call is Call.ADD_BAN:
+        texts = _take_text(body, ("source",), ("for", "reason"))
+        length = _length(texts) or USUAL_LENGTH
+        return Request(call, parse_source(texts["source"]), length, check_reason(texts.get("reason", "")))
+    if body:
+        raise RequestError(f"{call.value} takes no body; {len(body)} bytes came")
+    return Request(call) if source is None else Request(call, parse_source(source))
 
 
 def write_request(request: Request) -> bytes:
     """Write a request as it goes over the socket; its answer ends the connection."""
-    method, _, path = request.call.value.partition(" ")
+    call = request.call
+    method, _, path = call.value.partition(" ")
     value: dict[str, str] = {}
-    if method == "POST":
+    if call in (Call.ADD_BAN, Call.ADD_ALLOW):
         value["source"] = show(request.source)
-    if request.call is Call.ADD_BAN:
-        value |= {"for": f"{request.length // Duration(10**9)}s", "reason": request.reason}
+    if request.length is not None:
+        value["for"] = f"{request.length // SECOND}s"
+    if call is Call.ADD_BAN:
+        value["reason"] = request.reason
     body = json.dumps(value).encode() if value else b""
     if "*" in path:
         path = path.replace("*", show(request.source).replace("/", "%2F"))
@@ -162,9 +175,9 @@ def check_reason(text: str) -> str:
 
 
 def check_length(length: Duration) -> Duration:
-    """Return a length that a ban by hand may have; RequestError if it is longer."""
+    """Return a length that a command may name; RequestError if it is longer."""
     if length > LONGEST:
-        raise RequestError(f"a ban of {format_duration(length)} is too long; at most {format_duration(LONGEST)}")
+        raise RequestError(f"{format_duration(length)} is too long; at most {format_duration(LONGEST)}")
     return length
 
 
@@ -187,17 +200,15 @@ def _split(target: str) -> tuple[str, str | None]:
     return match[1] + "*", re.sub(r"%([0-9A-Fa-f]{2})", lambda code: chr(int(code[1], 16)), match[2])
 
 
-def _take_text(body: bytes, required: str, *optional: str) -> Mapping[str, str]:
+def _take_text(body: bytes, required: tuple[str, ...], optional: tuple[str, ...]) -> Mapping[str, str]:
     """Read a JSON object of texts with these keys and no others."""
     try:
         value = json.loads(body.decode(), object_pairs_hook=_pairs)
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the body is not JSON as expected: {printable(str(error))}") from None
-    known = (required, *optional)
-    if not isinstance(value, dict) or required not in value or not value.keys() <= set(known):
-        raise RequestError(
-            f"expected a JSON object with {required!r}" + "".join(f", perhaps {key!r}" for key in optional)
-        )
+    if not isinstance(value, dict) or not set(required) <= value.keys() <= {*required, *optional}:
+        keys = [*map(repr, required), *(f"perhaps {key!r}" for key in optional)]
+        raise RequestError(f"expected a JSON object with {', '.join(keys)}")
     for key, text in value.items():
         if not isinstance(text, str):
             raise RequestError(f"expected text for {key!r}, not {printable(json.dumps(text), 40)}")
@@ -210,9 +221,9 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-def _length(text: str | None) -> Duration:
+def _length(texts: Mapping[str, str]) -> Duration | None:
     try:
-        return USUAL_LENGTH if text is None else check_length(parse_duration(text))
+        return check_length(parse_duration(texts["for"])) if "for" in texts else None
     except ValueError as error:
         raise RequestError(printable(str(error))) from None
 

@@ -21,7 +21,7 @@ from guard.api.control import ControlServer, encode
 from guard.cli import client, main
 from guard.core.address import covers, parse_source, show
 from guard.core.units import MINUTE, SECOND
-from guard.errors import ControlError, NotFound
+from guard.errors import ConfigError, ControlError, NotFound
 
 BANS = [
     {
@@ -47,12 +47,12 @@ RULES = [
      "file": "/usr/share/astguard/rules/pjsip-scanning.yaml"},
 ]  # fmt: skip
 ALLOWED = [
-    {"source": "192.0.2.0/24", "origin": "/etc/astguard/astguard.yaml:12"},
-    {"source": "2001:db8::7/128", "origin": "command"},
+    {"source": "192.0.2.0/24", "origin": "/etc/astguard/astguard.yaml:12", "until": None, "left_seconds": None},
+    {"source": "2001:db8::7/128", "origin": "command", "until": "2026-05-01T16:02:11.000Z", "left_seconds": 7130},
 ]
 
 
-LIFTED = {4: ["198.51.100.0/24"], 6: [f"2001:db8:0:{number}::/64" for number in range(1, 8)]}
+LIFTED = {4: ["198.51.100.7/32"], 6: [f"2001:db8:0:{number}::/64" for number in range(1, 8)]}
 
 
 class Paper:
@@ -60,6 +60,8 @@ class Paper:
 
     def __init__(self):
         self.asked = []
+        self.lifted = []
+        self.mistakes = []
         self.list = [dict(ban) for ban in BANS]
 
     async def ready(self):
@@ -92,8 +94,11 @@ class Paper:
     def allowed(self):
         return ALLOWED
 
-    async def add_allow(self, source):
-        return {"source": show(source), "origin": "command", "lifted": LIFTED[source[0]]}
+    async def add_allow(self, source, length):
+        end = {"until": None, "left_seconds": None} if length is None else {
+            "until": "2026-05-01T16:02:11.000Z", "left_seconds": length // SECOND,
+        }  # fmt: skip
+        return {"source": show(source), "origin": "command", **end, "lifted": self.lifted or LIFTED[source[0]]}
 
     async def remove_allow(self, source):
         if covers(parse_source("192.0.2.0/24"), source):
@@ -107,6 +112,21 @@ class Paper:
 
     def rules(self):
         return RULES
+
+    async def reload(self):
+        if self.mistakes:
+            raise ConfigError(self.mistakes)
+        return {"changed": ["mode", "rules"], "restart": ["control"], "notes": ["2 bans stay"], "rules": 12}
+
+    async def pause(self, length):
+        self.asked.append(length)
+        until = None if length is None else "2026-05-01T14:32:11.000Z"
+        return {"since": "2026-05-01T14:02:11.000Z", "until": until, "left_seconds": length, "bans": 1_234}
+
+    async def resume(self):
+        if not self.asked:
+            raise NotFound("astguard is not paused")
+        return {"bans": 1}
 
 
 @contextmanager
@@ -284,9 +304,9 @@ def test_an_unban_says_how_early_it_is(astguard):
 
 def test_the_allowlist_is_listed_with_its_origins(astguard):
     assert astguard("allow", "list") == (0, (
-        "SOURCE        ORIGIN\n"
-        "192.0.2.0/24  /etc/astguard/astguard.yaml:12\n"
-        "2001:db8::7   command\n"
+        "SOURCE        LEFT   ORIGIN\n"
+        "192.0.2.0/24  -      /etc/astguard/astguard.yaml:12\n"
+        "2001:db8::7   1h58m  command\n"
     ), "")  # fmt: skip
     assert json.loads(astguard("allow", "list", "-o", "json")[1]) == ALLOWED
 
@@ -295,13 +315,69 @@ KEEP = "until 'astguard allow remove' takes it off"
 
 
 def test_allowing_says_how_long_and_whose_bans_it_lifted(astguard):
-    allowed = f"198.51.100.7 is allowed {KEEP}; lifted the ban of 198.51.100.0/24\n"
+    allowed = f"198.51.100.7 is allowed {KEEP}; lifted the ban of 198.51.100.7\n"
     assert astguard("allow", "add", "198.51.100.7") == (0, allowed, "")
     many = ", ".join(f"2001:db8:0:{number}::/64" for number in range(1, 6))
     assert astguard("allow", "add", "2001:db8::/48")[1] == (
         f"2001:db8::/48 is allowed {KEEP}; lifted the bans of {many} and 2 more\n"
     )
-    assert json.loads(astguard("allow", "add", "198.51.100.7", "-o", "json")[1])["lifted"] == ["198.51.100.0/24"]
+    assert json.loads(astguard("allow", "add", "198.51.100.7", "-o", "json")[1])["lifted"] == ["198.51.100.7/32"]
+
+
+def test_allowing_for_a_time_says_until_when(astguard):
+    assert astguard("allow", "add", "198.51.100.7", "--for", "2h")[:2] == (
+        0, "198.51.100.7 is allowed for 2h, until 2026-05-01 16:02:11; lifted the ban of 198.51.100.7\n",
+    )  # fmt: skip
+    assert astguard("allow", "add", "198.51.100.7", "--for", "soon") == (
+        2, "", "astguard: --for: 'soon' is not a duration; write it like 90s, 5m, 1h30m or 2d\n",
+    )  # fmt: skip
+
+
+def test_allowing_one_of_a_banned_network_says_that_all_of_it_is_let_in(astguard, desk):
+    desk.lifted = ["198.51.100.0/24", "198.51.100.7/32", "198.51.0.0/16", "of another version"]
+    assert astguard("allow", "add", "198.51.100.7")[1] == (
+        f"198.51.100.7 is allowed {KEEP}; lifted the bans of 198.51.100.0/24, 198.51.100.7, 198.51.0.0/16, of another "
+        "version, which lets in all of 198.51.100.0/24, 198.51.0.0/16\n"
+    )
+
+
+def test_a_reload_names_what_changed_and_what_waits_for_a_restart(astguard, desk):
+    assert astguard("reload") == (0, "reloaded: mode, rules changed\n", (
+        "astguard: control has changed too, and holds from the next start on; bans outlive a restart\n"
+        "astguard: 2 bans stay\n"
+    ))  # fmt: skip
+    assert json.loads(astguard("reload", "-o", "json")[1])["restart"] == ["control"]
+
+
+def test_a_reload_with_mistakes_prints_every_one_and_ends_with_78(astguard, desk):
+    desk.mistakes = ["/etc/astguard/astguard.yaml:3:1: unknown key 'mood'", "/etc/astguard/rules/own.yaml:1:2: no"]
+    assert astguard("reload") == (78, "", (
+        "astguard: /etc/astguard/astguard.yaml:3:1: unknown key 'mood'\nastguard: /etc/astguard/rules/own.yaml:1:2: no\n"
+    ))  # fmt: skip
+
+
+def test_a_pause_says_until_when_and_resume_what_is_back(astguard, desk):
+    assert astguard("resume") == (4, "", "astguard: astguard is not paused\n")
+    assert astguard("pause", "--for", "30m") == (
+        0, "paused until 2026-05-01 14:32:11: 1,234 bans are lifted, new ones are only said\n", "",
+    )  # fmt: skip
+    assert astguard("pause")[1] == "paused until 'astguard resume': 1,234 bans are lifted, new ones are only said\n"
+    assert desk.asked == [30 * MINUTE, None]
+    assert astguard("resume") == (0, "resumed: 1 ban is in force again\n", "")
+    assert json.loads(astguard("resume", "-o", "json")[1]) == {"bans": 1}
+
+
+@pytest.mark.parametrize(
+    ("pause", "says"),
+    [
+        ({"left_seconds": 1440}, "PAUSED: nobody is kept out, for 24m more"),
+        ({"left_seconds": None}, "PAUSED: nobody is kept out, until 'astguard resume'"),
+        ({}, "PAUSED: nobody is kept out, until 'astguard resume'"),
+    ],
+)
+def test_the_status_shows_a_pause_loudly(astguard, desk, pause, says):
+    desk.status = lambda: {**STATUS, "mode": "observe", "paused": {"since": "2026-05-01T14:02:11.000Z", **pause}}
+    assert astguard("status")[1].splitlines()[1] == f"mode      {says}"
 
 
 def test_what_the_configuration_allows_is_taken_off_there(astguard):

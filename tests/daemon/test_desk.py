@@ -9,23 +9,22 @@ import pytest
 
 from guard.core.address import parse_source
 from guard.core.engine import Engine
+from guard.core.rule import Mode
 from guard.core.units import HOUR
+from guard.daemon.allowance import Allowance, permits_of
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
-from guard.daemon.permits import Permits
+from guard.daemon.pause import Pause
 from guard.daemon.recorder import Recorder
 from guard.daemon.takeover import take_over
 from guard.errors import ControlError, NotFound, TableGone
 from guard.firewall import Layout
 from guard.firewall.memory import Memory
-from guard.sensors.names import Names
+from guard.settings.allowlist import AllowedName
+from guard.settings.config import Config
+from guard.settings.mistakes import Place
 from tests.daemon.linking import run
 from tests.events import rule
-
-
-@pytest.fixture
-def names():
-    return Names(["sip.example"], lambda *_: None)
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def logs():
 
 
 @pytest.fixture
-def desk(names, logs):
+def desk(logs):
     loop = SimpleNamespace(call_later=lambda *_: SimpleNamespace(cancel=lambda: None))
     enforcer = Enforcer(
         Engine([rule()]), Memory(), Layout(), Recorder(), loop=loop, mono_ns=lambda: HOUR, wall_ns=lambda: HOUR
@@ -43,10 +42,14 @@ def desk(names, logs):
     link = SimpleNamespace(
         problem="", changed_at=0, state="up", asterisk="", endpoint="", self_test=None, lag_ms=0, samples=[]
     )
-    return Desk(enforcer, Permits(), link, SimpleNamespace(sources={}), names, logs)
+    config = Config(allow_names=(AllowedName("sip.example", Place("astguard.yaml")),))
+    allowance = Allowance(permits_of(config, frozenset()), enforcer, config, loop=loop)
+    pause = Pause(enforcer, Mode.ENFORCE, loop=loop)
+    return Desk(enforcer, allowance, pause, None, link=link, logs=logs, ruleset=SimpleNamespace(sources={}))
 
 
-def test_a_name_on_the_allowlist_without_an_address_is_warned_of(desk, names):
+def test_a_name_on_the_allowlist_without_an_address_is_warned_of(desk):
+    names = desk._allowance.names
     assert desk.status()["warnings"] == []  # not asked yet
     names.failing.add("sip.example")
     (warning,) = desk.status()["warnings"]
@@ -54,6 +57,9 @@ def test_a_name_on_the_allowlist_without_an_address_is_warned_of(desk, names):
     assert "mend the resolver" in warning["remedy"]
     names.known["sip.example"] = frozenset({parse_source("192.0.2.7")})
     assert desk.status()["warnings"] == []
+    names.cut["sip.example"] = 7
+    (warning,) = desk.status()["warnings"]
+    assert warning["text"] == "allow: sip.example has 7 addresses more than are taken from a name"
 
 
 def test_a_log_that_cannot_be_read_is_warned_of_with_the_way_to_mend_it(desk, logs):
@@ -98,7 +104,7 @@ def test_a_command_may_not_allow_everybody_either(desk, everybody):
     banned = parse_source("198.51.100.7")
     run(desk.add_ban(banned, HOUR, ""))
     with pytest.raises(ControlError, match=f"{everybody} is everybody; to watch without bans, write 'mode: observe'"):
-        run(desk.add_allow(parse_source(everybody)))
+        run(desk.add_allow(parse_source(everybody), None))
     assert desk.allowed() == []
     assert desk.ban(banned)
 
@@ -118,3 +124,37 @@ def test_a_door_open_to_forgers_is_warned_of_until_it_is_shut(desk):
     assert "webenabled = no" in warning["remedy"]
     desk.exposed = str
     assert desk.status()["warnings"] == []
+
+
+def test_who_is_allowed_for_a_time_is_shown_with_the_time_left(desk):
+    one, other = parse_source("198.51.100.7"), parse_source("198.51.100.8")
+    run(desk.add_ban(parse_source("198.51.100.0/24"), HOUR, ""))
+    answer = run(desk.add_allow(one, 2 * HOUR))
+    assert answer == {
+        "source": "198.51.100.7/32", "origin": "command", "until": "1970-01-01T03:00:00.000Z", "left_seconds": 7200,
+        "lifted": ["198.51.100.0/24"], "stored": False,
+    }  # fmt: skip
+    assert run(desk.add_allow(other, None))["lifted"] == []
+    assert [(entry["source"], entry["until"], entry["left_seconds"]) for entry in desk.allowed()] == [
+        ("198.51.100.7/32", "1970-01-01T03:00:00.000Z", 7200), ("198.51.100.8/32", None, None),
+    ]  # fmt: skip
+
+
+def test_in_a_pause_nobody_is_banned_by_hand_and_the_status_says_so(desk):
+    one, other = parse_source("198.51.100.7"), parse_source("198.51.100.8")
+    run(desk.add_ban(one, 2 * HOUR, ""))
+    assert desk.status()["paused"] is None
+    paused = {"since": "1970-01-01T01:00:00.000Z", "until": "1970-01-01T01:30:00.000Z", "left_seconds": 1800}
+    assert run(desk.pause(HOUR // 2)) == {**paused, "bans": 1, "stored": False}
+    assert desk._enforcer.firewall.held() == {}
+    status = desk.status()
+    assert (status["paused"], status["bans"]) == (paused, 1)
+    (warning,) = status["warnings"]
+    assert warning == {"text": "paused: nobody is kept out", "remedy": "'astguard resume' puts the bans back"}
+    with pytest.raises(ControlError, match="astguard is paused and bans nobody; 'astguard resume' ends that"):
+        run(desk.add_ban(other, HOUR, ""))
+    assert run(desk.remove_ban(one))["source"] == "198.51.100.7/32"
+    assert run(desk.resume()) == {"bans": 0, "stored": False}
+    assert (desk.status()["paused"], desk.bans()) == (None, [])
+    with pytest.raises(NotFound, match="astguard is not paused"):
+        run(desk.resume())

@@ -106,6 +106,10 @@ class Kernel(Memory):
             raise TableGone("table inet astguard is gone")
         return {}
 
+    def teardown(self):
+        self.table = False
+        return super().teardown()
+
     def flush(self, *, bans=True):
         """Do what `nft flush ruleset` does; without `bans`, somebody removed a set of ours that was empty."""
         self.table = False

@@ -255,10 +255,10 @@ def test_it_starts_without_asterisk_and_finds_it_later(tmp_path):
     run(whole())
 
 
-def test_a_hangup_changes_nothing_and_sigterm_ends_it_in_order(story, tmp_path):
+def test_a_hangup_loses_nothing_and_sigterm_ends_it_in_order(story, tmp_path):
     async def told(pbx, guard):
         guard.process.send_signal(signal.SIGHUP)
-        await guard.says("does not reload")
+        await guard.says("reload: nothing has changed")
         await pbx.play(SVCRACK)
         await guard.says("WARNING ban")
         assert await guard.stop() == 0

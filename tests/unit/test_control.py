@@ -48,16 +48,19 @@ sources = st.one_of(
     st.builds(lambda n, k: parse_source(f"{n}.0.0.0/{k}"), st.integers(0, 255), st.integers(8, 32)),
     st.builds(lambda n, k: parse_source(f"2001:db8:{n:x}::/{k}"), st.integers(0, 65535), st.integers(48, 128)),
 )
+lengths = st.integers(1, LONGEST // SECOND).map(lambda seconds: Duration(seconds * SECOND))
 requests = st.one_of(
-    st.sampled_from([Call.STATUS, Call.RULES, Call.BANS, Call.ALLOWED]).map(Request),
-    st.tuples(
-        st.sampled_from([Call.BAN, Call.REMOVE_BAN, Call.TEST_ALLOW, Call.ADD_ALLOW, Call.REMOVE_ALLOW]), sources
-    ).map(lambda parts: Request(*parts)),
+    st.sampled_from([Call.STATUS, Call.RULES, Call.BANS, Call.ALLOWED, Call.RELOAD, Call.RESUME]).map(Request),
+    st.tuples(st.sampled_from([Call.BAN, Call.REMOVE_BAN, Call.TEST_ALLOW, Call.REMOVE_ALLOW]), sources).map(
+        lambda parts: Request(*parts)
+    ),
+    st.tuples(st.just(Call.ADD_ALLOW), sources, st.none() | lengths).map(lambda parts: Request(*parts)),
+    (st.none() | lengths).map(lambda length: Request(Call.PAUSE, length=length)),
     st.builds(
         Request,
         st.just(Call.ADD_BAN),
         sources,
-        st.integers(1, LONGEST // SECOND).map(lambda seconds: Duration(seconds * SECOND)),
+        lengths,
         st.text(max_size=200).filter(str.isprintable),
     ),
 )
@@ -87,6 +90,12 @@ def test_a_request_is_plain_http_that_curl_could_send():
         ("POST", "/v1/bans", b'{"source": "198.51.100.7"}', Request(Call.ADD_BAN, HOST, HOUR, "")),
         ("POST", "/v1/bans", b'{"for": "1d", "source": "198.51.100.7"}', Request(Call.ADD_BAN, HOST, DAY, "")),
         ("POST", "/v1/allow", b' {"source":"2001:db8:5::/64"}\n', Request(Call.ADD_ALLOW, NETWORK)),
+        ("POST", "/v1/allow", b'{"source":"198.51.100.7", "for": "2h"}', Request(Call.ADD_ALLOW, HOST, 2 * HOUR)),
+        ("POST", "/v1/reload", b"", Request(Call.RELOAD)),
+        ("POST", "/v1/pause", b"", Request(Call.PAUSE)),
+        ("POST", "/v1/pause", b"{}", Request(Call.PAUSE)),
+        ("POST", "/v1/pause", b'{"for": "30m"}', Request(Call.PAUSE, length=30 * MINUTE)),
+        ("DELETE", "/v1/pause", b"", Request(Call.RESUME)),
     ],
 )
 def test_requests_by_hand_are_understood(method, target, body, request_):
@@ -141,7 +150,7 @@ def test_a_source_that_is_none_is_refused(text):
         (b'{"source": 7}', "expected text for 'source', not 7"),
         (b'{"source": "198.51.100.7", "for": null}', "expected text for 'for', not null"),
         (b'{"source": "198.51.100.7", "for": "0s"}', "'0s' is not a duration"),
-        (b'{"source": "198.51.100.7", "for": "367d"}', "a ban of 367d is too long; at most 366d"),
+        (b'{"source": "198.51.100.7", "for": "367d"}', "367d is too long; at most 366d"),
         (b'{"source": "198.51.100.7", "for": "\\u001b"}', r"'\x1b' is not a duration"),
         (b'{"source": "198.51.100.7", "reason": "a\\nb"}', r"the reason 'a\nb' is not one line"),
         (b'{"source": "198.51.100.7", "reason": "\\ud800"}', r"the reason '\ud800' is not one line"),

@@ -64,6 +64,12 @@ class Story:
         got, self.events = self.events, []
         return [one.account if one.sensor is Sensor.SECURITY else one.session for one in got]
 
+    def finish(self):
+        """End this sensor; return the sessions of what it had not handed on yet."""
+        self.sensor.finish()
+        got, self.events = self.events, []
+        return [one.session for one in got]
+
     def hear(self, second):
         self.sensor.heard([event(at=START + second * SECOND)])
 
@@ -227,3 +233,16 @@ def test_a_sensor_without_files_has_nothing_to_do():
         [], [], UTC, on_events=print, on_muted=print, is_up=bool, tally=Tally(), mono_ns=int, wall_ns=lambda: Wall(0)
     )
     asyncio.run(sensor.run())
+
+
+def test_a_sensor_that_ends_hands_on_all_that_was_written_until_then(tmp_path):
+    # The one that takes over begins at the end of the file: what neither has read would be lost.
+    story = Story(tmp_path)
+    story.write(story.messages, "an old line\n")
+    story.poll()
+    story.write(story.messages, GUESS.format(hour=13, call="one"))
+    story.sensor.poll()
+    story.write(story.messages, GUESS.format(hour=13, call="two"))
+    assert story.events == []  # AMI has its head start
+    assert story.finish() == ["one", "two"]
+    assert story.finish() == []

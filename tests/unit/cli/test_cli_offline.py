@@ -79,7 +79,8 @@ def test_the_help_page_names_every_command_and_no_other(capsys):
     commands = {" ".join(word for word in line.split() if word.islower()) for line in promised}
     assert commands == {
         "status", "bans list", "bans show", "bans add", "bans remove", "allow list", "allow add", "allow remove",
-        "allow test", "rules list", "rules check", "rules test", "check", "replay", "run", "setup", "doctor",
+        "allow test", "rules list", "rules check", "rules test", "check", "replay", "run", "setup", "doctor", "pause",
+        "resume", "reload", "flush",
     }  # fmt: skip
     for command in commands:
         assert main([*command.split(), "--help"]) == 0
@@ -100,6 +101,9 @@ def test_the_lines_of_the_help_fit_a_terminal(capsys, monkeypatch):
         "status",
         "setup",
         "doctor",
+        "pause",
+        "reload",
+        "flush",
     ):
         main([*command.split(), "--help"])
         assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
@@ -121,6 +125,10 @@ def test_every_command_but_run_shows_an_example(capsys):
         "status",
         "setup",
         "doctor",
+        "pause",
+        "resume",
+        "reload",
+        "flush",
     ):
         main([*command.split(), "--help"])
         assert f"  astguard {command}" in capsys.readouterr().out.partition("examples:")[2]
@@ -151,7 +159,7 @@ def test_the_version_is_the_package_s(capsys):
     [
         ([], "the following arguments are required: COMMAND; see 'astguard --help'"),
         (["bans"], "the following arguments are required: VERB; see 'astguard bans --help'"),
-        (["ban"], "'ban' is no command; known are status, bans, allow, rules, check, replay, setup, doctor, run; see 'astguard --help'"),
+        (["ban"], "'ban' is no command; known are status, bans, allow, pause, resume, rules, check, replay, setup, doctor, run, reload, flush; see 'astguard --help'"),
         (["bans", "ls"], "'ls' is no verb; known are list, show, remove, add; see 'astguard bans --help'"),
         (["bans", "add"], "the following arguments are required: ADDRESS; see 'astguard bans add --help'"),
         (["bans", "list", "--jsn"], "unrecognized arguments: --jsn; see 'astguard --help'"),
@@ -170,7 +178,7 @@ def test_the_version_is_the_package_s(capsys):
             ["bans", "add", "198.51.100.7", "--for", "1:30"],
             "--for: '1:30' is not a duration; write it like 90s, 5m, 1h30m or 2d",
         ),
-        (["bans", "add", "198.51.100.7", "--for", "400d"], "a ban of 400d is too long; at most 366d"),
+        (["bans", "add", "198.51.100.7", "--for", "400d"], "400d is too long; at most 366d"),
         (
             ["bans", "add", "198.51.100.7", "--reason", "a\nb"],
             r"the reason 'a\nb' is not one line of at most 200 characters",
@@ -219,7 +227,7 @@ def test_the_parser_raises_instead_of_leaving():
     [
         ["status"], ["bans", "list"], ["bans", "show", "192.0.2.1"], ["bans", "remove", "192.0.2.1"],
         ["bans", "add", "203.0.113.99", "--force"], ["allow", "list"], ["allow", "add", "192.0.2.1"],
-        ["allow", "remove", "192.0.2.1"], ["allow", "test", "192.0.2.1"],
+        ["allow", "remove", "192.0.2.1"], ["allow", "test", "192.0.2.1"], ["reload"], ["pause"], ["resume"],
     ],
 )  # fmt: skip
 def test_without_a_daemon_every_question_ends_with_3_and_the_remedy(capsys, tmp_path, words):
