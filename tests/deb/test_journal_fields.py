@@ -44,7 +44,7 @@ def test_a_ban_is_found_by_its_address_its_rule_and_its_kind(installed):
     finally:
         box.run("kill", "-CONT", journald)
     print(f"  40 bans by command while journald hangs: {took:.1f} s")
-    assert took < 40
+    assert took < 100  # each would wait for its answer until it gives up
     box.until(
         lambda: len({line["ASTGUARD_ADDRESS"] for line in lines(box, f"MESSAGE_ID={MessageId.BAN.value}")}) == 41,
         "all lines, once journald goes on",
