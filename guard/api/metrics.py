@@ -57,6 +57,7 @@ class Reading:
     version: str
     python: str
     enforcing: bool
+    paused: bool
     rules: Sequence[str]
     counts: Mapping[str, int]
     outcomes: Mapping[tuple[str, Outcome], int]
@@ -104,6 +105,7 @@ def families(reading: Reading) -> Iterator[Metric]:
     version = {(reading.version, reading.python): 1}
     yield _gauge("build_info", "which version this is; always 1", version, "version", "python")
     yield _gauge("enforcing", "1 if bans are made, 0 if they are only observed", {(): reading.enforcing})
+    yield _gauge("paused", "1 while a pause lasts: nobody is kept out", {(): reading.paused})
     yield from _counts(reading.counts)
     yield from _of_rules(reading)
     yield from _of_the_firewall(reading)

@@ -38,6 +38,7 @@ class Gauges:
             version=__version__,
             python=platform.python_version(),
             enforcing=engine.mode is Mode.ENFORCE,
+            paused=enforcer.paused,
             rules=[rule.name for rule in engine.rules],
             counts=engine.tally.counts,
             outcomes=engine.outcomes(),

@@ -11,9 +11,10 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from guard.core.rule import Mode
-from guard.core.units import Duration, Instant, Wall, format_duration
+from guard.core.units import SECOND, Duration, Instant, Wall, format_duration
 from guard.daemon.wakeup import Wakeup
 from guard.errors import NotFound
+from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,6 +68,7 @@ class Pause:
             "pause: nobody is kept out %s; bans=%d are kept in mind",
             _how_long(length),
             len(self._enforcer.engine.ledger),
+            extra=about(MessageId.PAUSE, seconds=None if length is None else length // SECOND),
         )
         return self.span
 
@@ -79,7 +81,8 @@ class Pause:
         self._keep()
         self.start()
         self._enforcer.resume()
-        log.warning("resume: bans=%d are in force again, mode=%s", len(self._enforcer.engine.ledger), self.mode)
+        bans = len(self._enforcer.engine.ledger)
+        log.warning("resume: bans=%d are in force again, mode=%s", bans, self.mode, extra=about(MessageId.RESUME))
 
     def restore(self, note: str | None) -> None:
         """Take back, before the enforcer starts, a pause of an earlier life that is not over."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from guard.daemon.inputs import changes, changes_for_later
 from guard.errors import ConfigError, GuardError
+from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -70,7 +71,8 @@ class Reloader:
         changed, later = changes(self._inputs, inputs), changes_for_later(self._inputs, inputs)
         notes = await self._take(inputs, changed)
         self._inputs = _as_running(inputs, self._inputs)
-        log.info("reload: %s", f"changed {', '.join(changed)}" if changed else "nothing has changed")
+        what = f"changed {', '.join(changed)}" if changed else "nothing has changed"
+        log.info("reload: %s", what, extra=about(MessageId.RELOAD))
         for name in later:
             log.warning("%s has changed too, and holds from the next start on", name)
         for note in notes:

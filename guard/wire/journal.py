@@ -40,6 +40,9 @@ class MessageId(StrEnum):
     SELF_TEST_FAILED = "02ddae1ec7bb49219882838f4c97ec95"
     ALLOW = "a6e7c06434e24c89b370eda690ca6f0a"
     DISALLOW = "d67398961d924862836def258a40948c"
+    PAUSE = "661e258022054011b45ff16843d96b76"
+    RESUME = "ee8e7d124ec7446c9e3c33571fea8ecb"
+    RELOAD = "acd08c95eb264c02a1cc8b491a7f1e6c"
 
 
 class About(NamedTuple):

@@ -32,7 +32,9 @@ def test_a_ban_is_found_by_its_address_its_rule_and_its_kind(installed):
     assert ban["MESSAGE"].startswith(f"ban {ADDRESS}/32 for 1h rule=manual")
     assert (unban["MESSAGE_ID"], unban["PRIORITY"]) == (MessageId.UNBAN.value, "6")
     assert [line["ASTGUARD_ADDRESS"] for line in lines(box, f"MESSAGE_ID={MessageId.BAN.value}")] == [ADDRESS]
-    assert not [line for line in lines(box, "-u", "astguard") if line["_TRANSPORT"] == "stdout" and "ban" in line["MESSAGE"]]
+    assert not [
+        line for line in lines(box, "-u", "astguard") if line["_TRANSPORT"] == "stdout" and "ban" in line["MESSAGE"]
+    ]
 
     # A journald that hangs: every ban is answered as fast as before, and its line comes when the journal is back.
     journald = box.shows("MainPID", "systemd-journald")

@@ -32,7 +32,7 @@ def histogram(*values):
 
 def reading(engine, **changes):
     given = {
-        "version": "1.2.3", "python": "3.11.2", "enforcing": True, "rules": [rule.name for rule in engine.rules],
+        "version": "1.2.3", "python": "3.11.2", "enforcing": True, "paused": False, "rules": [rule.name for rule in engine.rules],
         "counts": engine.tally.counts, "outcomes": engine.outcomes(), "bans": engine.tally.bans,
         "active": engine.ledger.sizes(), "allowed": len(engine.allow), "backend": "nftables", "firewall_ok": True, "store_ok": True,
         "dropped": {Scope.SIP: (7, 700)}, "link": "up", "self_test": "ok", "lag": histogram(0, SECOND),
