@@ -210,7 +210,7 @@ def _prove(output: Output, plan: Plan, place: Place) -> int:
         if output.as_json:
             output.json({**_as_json(plan, done=True), "self_test": "not tried"})
         return 0
-    heard = hear(plan, secrets.token_hex(8), place)
+    heard = hear(plan, secrets.token_hex(8))
     if not heard.own_login:
         raise HostError("AMI lets astguard in, but no security event arrives; 'astguard doctor' says what is wrong")
     if output.as_json:

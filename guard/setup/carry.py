@@ -19,7 +19,6 @@ from guard.setup.record import Record, Step, digest, forget, note_change, old_by
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from guard.host.place import Place
     from guard.setup.plan import Change, Plan
 
 SECONDS = 10.0
@@ -65,15 +64,17 @@ def carry_out(plan: Plan, folder: Path) -> Iterator[str]:
         raise
 
 
-def hear(plan: Plan, token: str, place: Place) -> Heard:
+def hear(plan: Plan, token: str) -> Heard:
     """Log in until our own security event has come back, or HostError says why it does not."""
     deadline = time.monotonic() + SECONDS
     while True:
         try:
             return hear_own_login("127.0.0.1", plan.port, plan.username, plan.secret, token=token)
-        except HostError:
-            if time.monotonic() >= deadline or not place.running:
-                raise
+        except HostError as error:
+            if time.monotonic() >= deadline:
+                # Seen on Asterisk 16: tcptls.c: `accept failed: Bad file descriptor`.
+                text = "if AMI was switched off while Asterisk ran, Asterisk 16 opens it again only at its next start"
+                raise HostError(f"{error}; {text}") from None
             time.sleep(0.2)  # AMI is being opened
 
 
