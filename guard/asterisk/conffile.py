@@ -31,9 +31,10 @@ INCLUDE_DEPTH = 10
 LINE_LIMIT = 8_191
 """Bytes of a line; Asterisk leaves out a longer one."""
 FILES_LIMIT = 1_000
-ENTRIES_LIMIT = 200_000
-"""Files and values of one configuration that are read; a PBX of ten thousand phones has 150,000. What is beyond is
-told in `notes`."""
+SIZE_LIMIT = 16_777_216
+ENTRIES_LIMIT = 400_000
+"""Files, characters and values of one configuration that are read, inherited values too. pjsip.conf of 10,000 phones
+has 3 MB and 200,000 values. What is beyond is told in `notes`."""
 
 _SECTION = re.compile(r"\[([^]]*)\](?:\(([^)]*)\)?)?.*")
 _TRUE = {"yes", "true", "y", "t", "1", "on"}  # ast_true()
@@ -72,11 +73,15 @@ class Section:
 
 @dataclass
 class Conf:
-    """One configuration: a file, and all that it includes. `includes` are the names in it, and who named them."""
+    """One configuration: a file, and all that it includes.
+
+    `files` are all that were read, `includes` the names in them, and who named them.
+    """
 
     path: Path
     sections: list[Section] = field(default_factory=list)
     includes: list[tuple[str, Path]] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     broken: str = ""
     exists: bool = False
@@ -108,8 +113,8 @@ def lines_of(text: str) -> tuple[list[str], bool]:
     """Return the lines without comments and blanks around them; True if a comment of many lines is still open."""
     depth, lines = 0, []
     for line in text.split("\n"):
-        kept, depth = _uncomment(line, depth)
-        lines.append(kept.strip() if len(line) <= LINE_LIMIT else "")
+        kept, depth = _uncomment(line, depth) if len(line) <= LINE_LIMIT else ("", depth)
+        lines.append(kept.strip())
     return lines, depth > 0
 
 
@@ -136,18 +141,25 @@ class _Reader:
     def __init__(self, conf: Conf, find: Finder) -> None:
         self._conf = conf
         self._find = find
-        self._files = self._entries = 0
+        self._size = self._entries = 0
         self._section: Section | None = None
+        self._named: dict[str, Section] = {}
+        self._bases: dict[str, Section] = {}
 
     def follow(self, name: str, depth: int, *, optional: bool) -> bool:
         """Read the files of a name; False if there is none."""
         found = self._find(name)
         for path, text in found:
-            self._files += 1
+            if self._conf.broken:
+                break
+            self._conf.files.append(path)
+            self._size += len(text or "")
             if text is None:
                 self._conf.notes.append(f"{path}: cannot be read")
-            elif self._files > FILES_LIMIT or depth > INCLUDE_DEPTH:
+            elif depth > INCLUDE_DEPTH or len(self._conf.files) > FILES_LIMIT:
                 self._break(str(path), "there are too many files in files")
+            elif self._size > SIZE_LIMIT:
+                self._leave_out(f"more than {SIZE_LIMIT:,} characters")
             else:
                 self._conf.exists = True
                 self._read(path, text, depth)
@@ -174,18 +186,21 @@ class _Reader:
             return
         name, words = match[1].strip(), [word.strip() for word in (match[2] or "").split(",") if word.strip()]
         if any(word.startswith("+") for word in words):
-            self._section = next((part for part in self._conf.named() if part.name.lower() == name.lower()), None)
+            self._section = self._named.get(name.lower())
             if self._section is None:
                 self._break(place, f"it goes on with a section [{name}] that is not there")
             return
         self._section = Section(name, place, template="!" in words)
         for word in words:
-            base = next((part for part in self._conf.sections if part.name.lower() == word.lower()), None)
+            base = self._bases.get(word.lower())
             if base is not None:
-                self._section.entries += base.entries
+                for entry in base.entries:
+                    self._take(self._section, entry)
             elif word != "!":
                 self._break(place, f"it names a template [{word}] that is not there")
         self._conf.sections.append(self._section)
+        for names in (self._bases, *([] if self._section.template else [self._named])):
+            names.setdefault(name.lower(), self._section)
 
     def _direct(self, line: str, path: Path, place: str, depth: int) -> None:
         word, _, name = line[1:].replace("\t", " ").strip().partition(" ")
@@ -206,12 +221,19 @@ class _Reader:
             return  # Asterisk warns, and reads on
         if self._section is None:
             self._break(place, "a value stands before any section")
-        elif self._entries >= ENTRIES_LIMIT:
-            note = f"{self._conf.path}: more than {ENTRIES_LIMIT:,} values; the rest is not looked at"
-            self._conf.notes += [] if note in self._conf.notes else [note]
         else:
+            self._take(self._section, Entry(name.removesuffix("+").strip(), value.removeprefix(">").strip(), place))
+
+    def _take(self, section: Section, entry: Entry) -> None:
+        if self._entries < ENTRIES_LIMIT:
             self._entries += 1
-            self._section.entries.append(Entry(name.removesuffix("+").strip(), value.removeprefix(">").strip(), place))
+            section.entries.append(entry)
+        else:
+            self._leave_out(f"more than {ENTRIES_LIMIT:,} values")
+
+    def _leave_out(self, what: str) -> None:
+        note = f"{self._conf.path}: {what}; the rest is not looked at"
+        self._conf.notes += [] if note in self._conf.notes else [note]
 
     def _break(self, place: str, why: str) -> None:
         self._conf.broken = f"{place}: {printable(why)}; Asterisk refuses the whole file"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WRITE_TIMEOUT = 100
 """Milliseconds of `writetimeout` if the user has none."""
-RULES_LIMIT = 1_000
+RULES_LIMIT = 100
 """Lines of `permit` and `deny` of one user that are looked at."""
 
 _LOOPBACK = (parse_source("127.0.0.0/8"), parse_source("::1"))

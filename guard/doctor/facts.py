@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import socket
 import ssl
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as Late
+import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -134,25 +136,23 @@ def of_asterisk(place: Place) -> dict[str, Any]:
 
 
 def look_up(names: Sequence[str]) -> dict[str, frozenset[Source]]:
-    """Look names up side by side; one that has no answer in time is left out."""
-    import socket  # noqa: PLC0415 - only where there are names
-
-    def addresses(name: str) -> frozenset[Source]:
-        return frozenset(parse_host(str(found[4][0])) for found in socket.getaddrinfo(name, None))
-
-    wanted = list(dict.fromkeys(names))[:NAMES_LIMIT]
-    if not wanted:
-        return {}
-    pool = ThreadPoolExecutor(max_workers=len(wanted))
-    asked = {name: pool.submit(addresses, name) for name in wanted}
+    """Look names up side by side; one that has no answer in time is left out, and nobody waits for it at the end."""
     found: dict[str, frozenset[Source]] = {}
-    for name, answer in asked.items():
-        try:
-            found[name] = answer.result(NAMES_SECONDS)
-        except (OSError, ValueError, Late):
-            continue
-    pool.shutdown(wait=False, cancel_futures=True)
-    return found
+
+    def ask(name: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            found[name] = frozenset(parse_host(str(answer[4][0])) for answer in socket.getaddrinfo(name, None))
+
+    # A pool of threads would be waited for when the program ends, and a resolver can take minutes.
+    asked = [
+        threading.Thread(target=ask, args=(name,), daemon=True) for name in list(dict.fromkeys(names))[:NAMES_LIMIT]
+    ]
+    for thread in asked:
+        thread.start()
+    deadline = time.monotonic() + NAMES_SECONDS
+    for thread in asked:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(found)
 
 
 def _of_the_machine() -> dict[str, Any]:

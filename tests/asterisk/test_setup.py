@@ -185,3 +185,34 @@ def test_asterisk_reads_what_setup_wrote_as_it_was_meant(lab, tmp_path):
         with contextlib.closing(Ami(lab.pbx, secret=shell.text("/etc/astguard/ami.secret").strip())) as ami:
             ami.say("Action: Command\r\nCommand: core show version\r\n\r\n")
             assert ami.wait_for(Response="Error")["Message"] == "Permission denied"
+
+
+def test_the_user_of_the_service_joins_asterisk_s_group_and_leaves_it(lab, tmp_path):
+    with bare_pbx(lab, DEBIAN), admin(lab, tmp_path / "admin") as shell:
+        shell.run("groupadd", "--system", "asterisk")
+        shell.run("useradd", "--system", "--no-create-home", "astguard")
+        done = shell.astguard("setup", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "user astguard joined the group asterisk" in done.stdout
+        assert "asterisk" in shell.run("id", "-nG", "astguard").stdout.split()
+        listed = shell.run(
+            "stat", "-c", "%A %U %G", "/etc/astguard", "/etc/astguard/ami.secret", "/etc/astguard/setup"
+        ).stdout
+        assert listed.split("\n")[:3] == [
+            "drwxr-x--- root astguard",
+            "-rw-r----- root astguard",
+            "drwx------ root root",
+        ]
+        back = shell.astguard("setup", "--undo", "--yes")
+        assert "user astguard left the group asterisk" in back.stdout
+        assert "asterisk" not in shell.run("id", "-nG", "astguard").stdout.split()
+
+
+def test_a_folder_that_cannot_be_written_changes_nothing(lab, tmp_path):
+    with bare_pbx(lab, DEBIAN), admin(lab, tmp_path / "admin") as shell:
+        before = fingerprint(lab)
+        shell.run("mount", "-o", "remount,bind,ro", "/etc/asterisk")
+        done = shell.astguard("setup", "--yes")
+        assert (done.returncode, "is read-only, or this is not root; nothing was changed" in done.stderr) == (1, True)
+        assert fingerprint(lab) == before
+        assert shell.run("ls", "/etc/astguard").returncode != 0

@@ -70,6 +70,14 @@ PLANTED = [
     ("a foreign block counts as clean", "wire/amievent.py", "elif not self._torn and _FOREIGN.fullmatch(block):", "elif _FOREIGN.fullmatch(block):", "tests/replay tests/unit/test_amievent.py"),
     ("lines end with a bare CR too", "wire/amievent.py", r'_TEXT = r"[^\r]*(?:\r(?!\n)[^\r]*)*"', r'_TEXT = r"[^\r]*"', "tests/replay"),
     ("a half-read end of a block is missed", "wire/amievent.py", "max(len(buffer) - 3, 0)", "len(buffer)", "tests/replay"),
+    ("setup overwrites an edit", "host/disk.py", "if load(path) != before:", "if False:", "tests/unit/host/test_host_disk.py"),
+    ("a link of Asterisk's user leads root anywhere", "host/disk.py", "status.st_uid not in (0, os.geteuid())", "False", "tests/unit/host/test_host_disk.py"),
+    ("anybody's record is taken back", "setup/record.py", "part.stat().st_mode & 0o022", "False", "tests/unit/setup/test_setup_carry.py"),
+    ("undo throws edits away", "setup/carry.py", "if digest(data) == step.after:", "if True:", "tests/unit/setup/test_setup_carry.py"),
+    ("a failed setup leaves half of it", "setup/carry.py", "for change in reversed(done):", "for change in ():", "tests/unit/setup/test_setup_carry.py"),
+    ("the first rule of an ACL decides", "asterisk/manager.py", "            allowed = rule.permit\n", "            return rule.permit\n", "tests/unit/asterisk/test_manager.py"),
+    ("a template is in force", "asterisk/conffile.py", "*([] if self._section.template else [self._named])", "self._named", "tests/unit/asterisk"),
+    ("a doctor who cannot tell says all is well", "doctor/__init__.py", "if check.needs in unable:", "if False:", "tests/unit/doctor"),
 ]  # fmt: skip
 
 

@@ -6,7 +6,9 @@ import logging
 
 import pytest
 
-from guard.daemon.exposure import exposure, watch_exposure
+from guard.asterisk.folder import read_folder_conf
+from guard.daemon import exposure as module
+from guard.daemon.exposure import Exposure, watch_exposure
 from guard.settings.config import parse_config
 
 
@@ -44,4 +46,22 @@ def test_the_files_of_another_host_are_not_here(etc, caplog):
 
 
 def test_without_files_nothing_is_known(tmp_path):
-    assert exposure(tmp_path / "nowhere") == ""
+    assert Exposure(tmp_path / "nowhere").now() == ""
+
+
+def test_files_are_read_again_only_when_one_has_changed(etc, monkeypatch):
+    """A status may be asked often, and it is answered on the loop that reads the events."""
+    (etc / "manager.d").mkdir()
+    (etc / "manager.d/a.conf").write_text("")
+    (etc / "manager.conf").write_text('[general]\nenabled=yes\n#include "manager.d/*.conf"\n')
+    reads = []
+    monkeypatch.setattr(module, "read_folder_conf", lambda path: reads.append(path.name) or read_folder_conf(path))
+    watch = Exposure(etc)
+    assert [watch.now(), watch.now(), reads] == ["", "", ["manager.conf", "http.conf"]]
+    (etc / "manager.d/b.conf").write_text("webenabled=yes\n")  # a new file of a pattern
+    assert "forge events" in watch.now()
+    (etc / "manager.d/b.conf").write_text("webenabled=no\n")
+    assert watch.now() == ""
+    (etc / "manager.d/b.conf").unlink()
+    assert watch.now() == ""
+    assert len(reads) == 8

@@ -80,6 +80,7 @@ def test_a_program_is_never_run(tmp_path):
         ("x=1\n[a]\n", "x.conf:1: a value stands before any section"),
         ("[a\nx=1\n", "x.conf:1: a section without"),
         ("[a](+)\nx=1\n", "x.conf:1: it goes on with a section [a] that is not there"),
+        ("[a](!)\n[a](+)\nx=1\n", "x.conf:2: it goes on with a section [a] that is not there"),
         ("[a](b)\nx=1\n", "x.conf:1: it names a template [b] that is not there"),
         ("[a]\n#include none.conf\n", "x.conf:2: it includes 'none.conf', and there is no such file"),
         ("[a]\n#include x.conf\n", ""),
@@ -104,6 +105,30 @@ def test_a_bound_is_told_of(monkeypatch):
     found = conf("[a]\n" + "x=1\n" * 9)
     assert len(found.section("a").entries) == 3
     assert len(found.notes) == 1
+
+
+def test_what_is_inherited_counts_too(monkeypatch):
+    """A template of a thousand lines that ten thousand sections name would be ten million values."""
+    monkeypatch.setattr(conffile, "ENTRIES_LIMIT", 100)
+    found = conf("[t](!)\n" + "x=1\n" * 20 + "".join(f"[s{n}](t)\n" for n in range(50)))
+    assert sum(len(section.entries) for section in found.sections) == 100
+    assert "the rest is not looked at" in found.notes[0]
+
+
+def test_many_sections_take_no_longer_each(monkeypatch):
+    """Who is named is found by name, not by looking through all: counted in comparisons, not in seconds."""
+    looks = []
+    named = conffile.Conf.named
+    monkeypatch.setattr(conffile.Conf, "named", lambda self: looks.append(1) or named(self))
+    conf("[t](!)\nx=1\n" + "".join(f"[s{n}](t)\n[s{n}](+)\n" for n in range(500)))
+    assert not looks
+
+
+def test_a_configuration_has_a_size(monkeypatch):
+    monkeypatch.setattr(conffile, "SIZE_LIMIT", 50)
+    found = conf('[a]\nx=1\n#include "more.conf"\n', more_conf="y=2\n" * 20)
+    assert [entry.name for entry in found.section("a").entries] == ["x"]
+    assert "more than 50 characters" in found.notes[0]
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0", b"\xff\xfe[\0a\0]\0", b"[a]\nx=\xe4\n", b"]" * 5000, b"[a]\n=\n"])
