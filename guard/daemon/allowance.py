@@ -7,20 +7,21 @@ the kernel; what a command says is kept in the store too.
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING
 
-from guard.core.address import show, show_short
+from guard.core.address import is_special, parse_host, show, show_address, show_short
 from guard.core.units import Duration, Instant, Wall
 from guard.daemon.permits import OWN, Permits
 from guard.daemon.wakeup import Wakeup
 from guard.errors import ControlError
-from guard.sensors.names import Names
+from guard.sensors.names import RECORDS_LIMIT, Names
 from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from guard.core.address import Source
     from guard.daemon.enforcer import Enforcer
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from guard.wire.journal import About
 
 log = logging.getLogger("astguard")
+
+NAMES_NOTE = "names"
+"""The store's key: a JSON object of what names were last, so that a start without a resolver knows them."""
+NAMES_KEPT = 200
+"""Names whose addresses are kept over a restart."""
 
 
 def permits_of(config: Config, own: frozenset[Source]) -> Permits:
@@ -51,10 +57,11 @@ class Allowance:
         self._wakeup = Wakeup(self._expire, loop=loop, now=enforcer.now)
         self.names = Names(self._places, self._take_name)
 
-    def restore(self, entries: Iterable[Allowed]) -> list[Source]:
-        """Take back, before the enforcer starts, what commands allowed in an earlier life; return who that is.
+    def restore(self, entries: Iterable[Allowed], note: str | None = None) -> list[Source]:
+        """Take back, before the enforcer starts, what an earlier life allowed by command and by name; return whom.
 
-        The time left is never more than the entry's own length, whatever the clock says.
+        The time left is never more than the entry's own length, whatever the clock says. A note of names that cannot be
+        read is none: they are looked up anyway.
         """
         now, wall = self._enforcer.now(), self._enforcer.wall()
         restored = []
@@ -68,6 +75,10 @@ class Allowance:
                 log.warning("allow: %s is not allowed any more: %s", show(source), error)
                 break
             restored.append(source)
+        for name, found in _read_names(note).items():
+            if name in self._places:
+                self.names.remember(name, found)
+                restored += self.permits.replace(self._places[name], found)[0]
         return restored
 
     def start(self) -> None:
@@ -124,6 +135,9 @@ class Allowance:
         self._wakeup.stop()
 
     def _take_name(self, name: str, found: frozenset[Source]) -> None:
+        keeper = self._enforcer.recorder.keeper
+        if keeper is not None:
+            keeper.note(NAMES_NOTE, _write_names(self.names.known))
         self._change(*self.permits.replace(self._places[name], found))
 
     def _change(self, added: set[Source], gone: set[Source]) -> None:
@@ -144,6 +158,24 @@ class Allowance:
             log.info("disallow %s: its time is over%s", show(source), but, extra=_disallow(source))
         self._change(set(), gone)
         self._wakeup.set(self.permits.deadline)
+
+
+def _write_names(known: Mapping[str, frozenset[Source]]) -> str:
+    kept = list(known.items())[:NAMES_KEPT]
+    return json.dumps({name: sorted(map(show_address, found)) for name, found in kept if found})
+
+
+def _read_names(note: str | None) -> dict[str, frozenset[Source]]:
+    """Read the note of names as anything from outside; what is no address is left out."""
+    names: dict[str, frozenset[Source]] = {}
+    try:
+        for name, texts in json.loads(note or "{}").items():
+            found = {source for source in map(parse_host, texts[:RECORDS_LIMIT]) if not is_special(source)}
+            names[name] = frozenset(found)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        log.warning("the addresses of names in the store cannot be read; they count from the next answer on")
+        return {}
+    return names
 
 
 def _disallow(source: Source) -> dict[str, About]:

@@ -101,7 +101,10 @@ class Pause:
         self.span = Span(Instant(now - max(0, wall - since)), None if left is None else Instant(now + left))
         self._enforcer.paused = True
         self._enforcer.engine.set_mode(self.mode)
-        log.warning("still paused, %s: nobody is kept out; 'astguard resume' ends that", _how_long(left))
+        log.warning(
+            "still paused, %s: nobody is kept out; 'astguard resume' ends that",
+            _how_long(left), extra=about(MessageId.PAUSE),
+        )  # fmt: skip
 
     def start(self) -> None:
         """Wait for the end of the present pause, if it has one."""

@@ -66,7 +66,10 @@ class Reloader:
         except ConfigError as error:
             for mistake in error.mistakes:
                 log.error("%s", mistake)  # noqa: TRY400 - the administrator's mistake, not ours
-            log.error("nothing is reloaded because of that: what was in force before stays so")  # noqa: TRY400
+            log.error(  # noqa: TRY400
+                "nothing is reloaded because of that: what was in force before stays so",
+                extra=about(MessageId.NOT_RELOADED),
+            )
             raise
         changed, later = changes(self._inputs, inputs), changes_for_later(self._inputs, inputs)
         notes = await self._take(inputs, changed)

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from guard.core.memory import Former
+from guard.daemon.allowance import NAMES_NOTE
 from guard.daemon.pause import NOTE
 from guard.daemon.takeover import put_back
 
@@ -45,7 +46,7 @@ async def restore(claim: Claim, keeper: Keeper, enforcer: Enforcer, allowance: A
 def _take_back(claim: Claim, enforcer: Enforcer, allowance: Allowance) -> tuple[State, list[Ban]]:
     now, engine = enforcer.now(), enforcer.engine
     state = claim.read(enforcer.wall(), now)
-    allowed = allowance.restore(state.permits)
+    allowed = allowance.restore(state.permits, state.notes.get(NAMES_NOTE))
     memory = engine.memory
     memory.restore_ports(state.ports)
     enforcer.know(allowed)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
 
 from guard.core.units import HOUR, MINUTE, SECOND
+from guard.daemon import allowance as allowance_module
 from guard.daemon import permits as permits_module
-from guard.daemon.allowance import Allowance, permits_of
+from guard.daemon.allowance import NAMES_NOTE, Allowance, permits_of
 from guard.errors import ControlError, NotFound
+from guard.sensors.names import RECORDS_LIMIT
 from guard.settings.config import parse_config
 from guard.store.records import Allowed
 from tests.daemon.test_enforcer import ONE, THREE, TWO, House
@@ -20,6 +23,7 @@ class Kept:
 
     def __init__(self):
         self.told = []
+        self.notes = {}
 
     def allow(self, source, until):
         self.told.append((source, until))
@@ -29,6 +33,9 @@ class Kept:
 
     def keep(self, change):
         pass
+
+    def note(self, key, value):
+        self.notes[key] = value
 
 
 class Gate:
@@ -175,6 +182,42 @@ def test_entries_by_command_outlive_a_restart_with_the_time_they_have_left(gate,
     assert gate.accepted == set(restored)
     gate.loop.advance(1)
     assert gate.accepted == ({ONE} if left is None else set())
+
+
+def test_the_addresses_of_names_outlive_a_restart_for_when_the_resolver_is_not_up_yet(gate):
+    # A trunk behind a name was a stranger from a reboot until the resolver answered.
+    text = "allow: [sip.example, gone.example]"
+    gate.configure(text)
+    gate.allowance.names.known["sip.example"] = found = frozenset({TWO})
+    gate.allowance._take_name("sip.example", found)
+    later = Gate("allow: [sip.example]")
+    assert later.allowance.restore([], gate.kept.notes[NAMES_NOTE]) == [TWO]
+    later.house.enforcer.allow([TWO], ())
+    assert later.accepted == {TWO}
+    later.allowance._take_name("sip.example", frozenset())  # ... and after a day without an answer
+    assert later.accepted == set()
+    assert Gate("").allowance.restore([], gate.kept.notes[NAMES_NOTE]) == []
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        None, "", "[", "[]", "7", "null", '{"sip.example": 7}', '{"sip.example": [7]}', '{"sip.example": ["x"]}', "[" * 60_000,
+        '{"sip.example": ["127.0.0.1", "::1"]}', '{"sip.example": ["0.0.0.0/0"]}', '{"other.example": ["192.0.2.1"]}',
+    ],
+)  # fmt: skip
+def test_a_note_of_names_allows_nobody_whom_a_name_could_not(note):
+    assert Gate("allow: [sip.example]").allowance.restore([], note) == []
+
+
+def test_a_note_of_names_is_short_and_so_is_what_is_read_of_it(monkeypatch):
+    gate = Gate("allow: [a.example, b.example]")
+    monkeypatch.setattr(allowance_module, "NAMES_KEPT", 1)
+    gate.allowance.names.known |= {"a.example": frozenset({ONE}), "b.example": frozenset({TWO})}
+    gate.allowance._take_name("b.example", frozenset({TWO}))
+    assert json.loads(gate.kept.notes[NAMES_NOTE]) == {"a.example": ["198.51.100.1"]}
+    many = json.dumps({"a.example": [f"192.0.2.{number}" for number in range(1, 60)]})
+    assert len(gate.allowance.restore([], many)) == RECORDS_LIMIT
 
 
 def test_more_entries_than_there_is_room_for_are_refused_and_counted(gate, monkeypatch, caplog):
