@@ -103,7 +103,7 @@ class Pause:
         self._enforcer.engine.set_mode(self.mode)
         log.warning(
             "still paused, %s: nobody is kept out; 'astguard resume' ends that",
-            _how_long(left), extra=about(MessageId.PAUSE),
+            _how_long(left), extra=about(MessageId.PAUSE, seconds=None if left is None else left // SECOND),
         )  # fmt: skip
 
     def start(self) -> None:
