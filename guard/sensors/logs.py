@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("astguard.logs")
 
-POLL = 0.2
-"""Seconds between two looks at the files."""
+POLL, SOON = 0.1, 0.02
+"""Seconds between two looks at the files: as a rule, and while the log alone may tell of an attack. Asterisk answers
+2,500 guesses a second. A look takes 15 us; that is 0.2 and 0.9 % of a core in all."""
+LIVELY = Duration(5 * SECOND)
+"""How long after a failure in it a log is looked at sooner."""
 HEAD_START = Duration(SECOND // 10)
 """What AMI has of the log while the link is up. What both tell of then is paired with AMI's event, which knows the
 transport: read first, the line would be an unproven offence."""
@@ -38,6 +41,8 @@ WAITING_LIMIT = 64
 """Batches that wait for that; beyond, they are handed on early, and nothing is lost."""
 DRAIN = 256
 """Chunks that are read of a log before another sensor takes over."""
+_ONLY_HERE = frozenset({Service.SIP, Service.IAX2})
+"""What AMI tells of chan_sip is the sender's own word, and it never tells of IAX2: nothing to wait for."""
 HEARD_LIMIT = 1_024
 """Failures over AMI remembered, for lines to learn their zone from."""
 
@@ -76,6 +81,7 @@ class LogSensor:
         self._heard: dict[tuple[bytes, str], Wall] = {}
         self._last = Wall(0)
         self._next_fault_told = 0
+        self._lively_until = 0
 
     @property
     def problems(self) -> dict[Path, str]:
@@ -91,10 +97,16 @@ class LogSensor:
         """Read until cancelled."""
         try:
             while self._files:  # noqa: ASYNC110 - a file tells nobody that it grew
-                await asyncio.sleep(0 if self.poll() else POLL)
+                await asyncio.sleep(0 if self.poll() else self.pause)
         finally:
             for file in self._files:
                 file.tail.close()
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        alone = not self._is_up() or self._mono_ns() < self._lively_until
+        return SOON if alone or self._waiting else POLL
 
     def poll(self) -> bool:
         """Read what is new, at most a chunk of each file; True if there may be more."""
@@ -136,7 +148,14 @@ class LogSensor:
         if news.muted:
             self._on_muted(news.muted)
         if news.events:
-            self._waiting.append((self._mono_ns() + HEAD_START, news.events))
+            now_ns = self._mono_ns()
+            self._lively_until = now_ns + LIVELY
+            alone = [event for event in news.events if event.service in _ONLY_HERE]
+            if alone:
+                self._deliver(alone)
+            if len(alone) < len(news.events):
+                both = [event for event in news.events if event.service not in _ONLY_HERE] if alone else news.events
+                self._waiting.append((now_ns + HEAD_START, both))
         return news.more
 
     def _hand_on(self, *, all_of_it: bool = False) -> None:
@@ -147,11 +166,14 @@ class LogSensor:
             if early and not all_of_it:
                 return
             self._waiting.popleft()
-            try:
-                self._on_events(events)
-            except Exception as error:  # noqa: BLE001 - as above, and these are known by number
-                self._tally.add("events.lost", len(events))
-                self._tell_fault(error)
+            self._deliver(events)
+
+    def _deliver(self, events: list[SecurityEvent]) -> None:
+        try:
+            self._on_events(events)
+        except Exception as error:  # noqa: BLE001 - as in poll(), and these are known by number
+            self._tally.add("events.lost", len(events))
+            self._tell_fault(error)
 
     def _teach(self, clock: LogClock, events: list[SecurityEvent]) -> None:
         for event in events if clock.local else ():

@@ -8,11 +8,11 @@ from datetime import UTC, timedelta, timezone
 
 import pytest
 
-from guard.core.event import Sensor
+from guard.core.event import Sensor, Service
 from guard.core.tally import Tally
 from guard.core.units import MILLISECOND, SECOND, Wall
 from guard.sensors.logfiles import CHUNK
-from guard.sensors.logs import HEAD_START, HEARD_LIMIT, LogSensor
+from guard.sensors.logs import HEAD_START, HEARD_LIMIT, POLL, SOON, LogSensor
 from tests.blocks import headers, log, row_of
 from tests.events import event
 
@@ -20,6 +20,10 @@ START = 1_795_354_874 * SECOND  # 2026-11-22 13:41:14 UTC
 GUESS = (
     "[2026-11-22 {hour}:41:14] NOTICE[1] res_pjsip/pjsip_distributor.c: Request 'REGISTER' from '<sip:101@pbx>' failed "
     "for '198.51.100.7:5060' (callid: {call}) - Failed to authenticate\n"
+)
+CHAN_SIP = (
+    "[2026-11-22 13:41:14] NOTICE[1] chan_sip.c: Registration from '<sip:301@pbx>' failed for '198.51.100.7:5060' - "
+    "Wrong password\n"
 )
 MUTED = "[2026-11-22 13:41:14] ERROR[1] security_events.c: Failed to issue security event of type ChallengeSent.\n"
 
@@ -97,6 +101,30 @@ def test_ami_has_a_start_while_the_link_is_up(story):
         story.sensor.poll()
         assert [one.session for one in story.events] == early
         assert story.poll() == ["guess"]
+
+
+def test_what_ami_does_not_tell_of_waits_for_nothing(story):
+    """chan_sip's guesses waited for an event of AMI that nobody reads, and 200 more were answered meanwhile."""
+    story.write(story.messages, CHAN_SIP, GUESS.format(hour=13, call="guess"), CHAN_SIP)
+    story.sensor.poll()
+    assert [one.service for one in story.events] == [Service.SIP, Service.SIP]
+    story.poll()
+    assert story.tally.counts["log.lines"] == 3
+
+
+def test_the_log_is_looked_at_sooner_while_it_alone_may_tell(story):
+    """Asterisk answered 500 guesses from one look to the next, a fifth of a second later, while there was no link."""
+    assert story.sensor.pause == POLL
+    story.up = False
+    assert story.sensor.pause == SOON
+    story.up = True
+    story.write(story.messages, GUESS.format(hour=13, call="guess"))
+    story.sensor.poll()
+    assert story.sensor.pause == SOON, "somebody fails, and more is on its way"
+    story.poll(4)
+    assert story.sensor.pause == SOON
+    story.poll(2)
+    assert story.sensor.pause == POLL
 
 
 def test_a_line_in_two_writes_is_one(story):
