@@ -31,6 +31,7 @@ class Kind(StrEnum):
     ACCOUNT_UNDER_ATTACK = "account-under-attack"  # many sources guess at one account
     UNPROVEN_LIMIT = "unproven-limit"  # more unproven bans were due than are allowed
     NO_EFFECT = "ban-without-effect"  # a banned source goes on being heard
+    FOUGHT = "firewall-fought"  # others remove or change our table again and again
     MUTED = "muted"  # Asterisk could not issue security events
 
 

@@ -144,7 +144,11 @@ class Engine:
         """Take note that Asterisk could not issue so many security events; its log says so, but not whose they were."""
         text = "Asterisk could not issue security events; somebody may be hiding from it: only the log shows him"
         self.tally.add("log.muted", count)
-        self._judge.alarms.add(Alarm(kind=alarm.Kind.MUTED, at=self._advance(now), text=text))
+        self.warn(alarm.Kind.MUTED, text, now)
+
+    def warn(self, kind: alarm.Kind, text: str, now: Instant) -> None:
+        """Raise an alarm about what the engine itself cannot see."""
+        self._judge.alarms.add(Alarm(kind=kind, at=self._advance(now), text=text))
 
     def ban(
         self, source: Source, length: Duration, now: Instant, *, reason: str = "", scope: Scope = Scope.ALL

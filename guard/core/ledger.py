@@ -80,6 +80,15 @@ class Ledger:
     def __iter__(self) -> Iterator[Ban]:
         return iter(list(self._active.values()))
 
+    def sources(self) -> list[Source]:
+        """Return whose bans there are, the oldest first."""
+        return list(self._active)
+
+    @property
+    def in_use(self) -> set[SetKey]:
+        """The sets that hold a ban, by scope, family and prefix length."""
+        return {key for key, bans in self._sets.items() if bans}
+
     def get(self, source: Source) -> Ban | None:
         """Return the ban of exactly this source."""
         return self._active.get(source)

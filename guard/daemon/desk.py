@@ -144,6 +144,9 @@ class Desk:
                 yield {"text": f"log: {path} {problem}", "remedy": UNREADABLE}
         if self._enforcer.problem:
             yield {"text": f"firewall: {self._enforcer.problem}", "remedy": "bans are tried again every few seconds"}
+        dispute = self._enforcer.upkeep.dispute()
+        if dispute and not self._enforcer.problem:
+            yield {"text": f"firewall: {dispute}", "remedy": "keep that program from table inet astguard"}
         names = self._allowance.names
         for name in names.unknown():
             text = f"allow: {name} has no address, so it protects nobody"

@@ -13,15 +13,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guard.core.ban import Change, Op
-from guard.core.outcome import Outcome
 from guard.core.units import SECOND, Duration, Instant, Wall
 from guard.daemon.latency import Latency
+from guard.daemon.takeover import adopt
+from guard.daemon.upkeep import Upkeep
 from guard.daemon.wakeup import Wakeup
-from guard.errors import FirewallError, TableGone
+from guard.errors import FirewallError
+from guard.firewall import BATCH
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from guard.core.address import Source
     from guard.core.ban import Ban
@@ -29,17 +31,13 @@ if TYPE_CHECKING:
     from guard.core.event import SecurityEvent
     from guard.core.rule import Scope
     from guard.daemon.recorder import Recorder
-    from guard.firewall import Firewall, Layout
+    from guard.firewall import Firewall, Layout, News
 
 log = logging.getLogger("astguard")
 
 RETRY_FIRST = 0.1
 RETRY_LAST = 5.0
 """Seconds until a refused batch is tried again, doubling from first to last."""
-LOOK = Duration(SECOND)
-"""From one look at our table to the next, while banned sources are heard."""
-
-_BANNED = frozenset({Outcome.ALREADY_BANNED, Outcome.AFTER_BAN})
 
 
 class Enforcer:
@@ -58,7 +56,7 @@ class Enforcer:
     ) -> None:
         self.engine = engine
         self.firewall = firewall
-        self.layout = layout
+        self.upkeep = Upkeep(engine, firewall, layout, self.now)
         self.recorder = recorder
         self.latency = Latency()
         self.problem, self.paused = "", False  # paused: the kernel holds nothing, on purpose
@@ -67,12 +65,11 @@ class Enforcer:
         self._wall_ns = wall_ns
         self._due: dict[Source, Change] = {}
         self._held: dict[Source, Scope] = {}  # what the kernel was made to hold
-        self._look_at = Instant(0)
-        self._layout_due = self._ports_due = False
-        self._accept_due: dict[Source, bool] = {}  # who is accepted by now, or no longer
-        self._gone = False  # the table has to be made again, with all bans
+        self._tried: set[Source] = set()  # of what is due, what it may hold already: it was refused half-way
+        self._untold: set[Source] = set()  # whose change is due, but nobody was told of the ban
         self._retry_in = RETRY_FIRST
         self._retry: asyncio.TimerHandle | None = None
+        self._piece: asyncio.TimerHandle | None = None
         self._wakeup = Wakeup(self._tick, loop=loop, now=self.now)
 
     def now(self) -> Instant:
@@ -87,7 +84,7 @@ class Enforcer:
         """Take note, before `restore`, of what is allowed and of the ports that were learnt in an earlier life."""
         for source in allowed:
             self.engine.allow.add(source)
-        self.layout = replace(self.layout, allow=tuple(self.engine.allow), sip_ports=self.engine.sip_ports)
+        self.upkeep.know()
 
     def hold(self, held: Iterable[tuple[Source, Scope]]) -> None:
         """Take note that the kernel holds bans of an earlier life, which were reported then."""
@@ -100,30 +97,50 @@ class Enforcer:
         """Take note that the kernel does not hold bans as it should; `settle` brings them there."""
         self._due.update((ban.source, Change(Op.ADD, ban)) for ban in bans)
 
+    def owes(self, source: Source) -> bool:
+        """Tell whether a change of this source has yet to be brought to the kernel."""
+        return source in self._due
+
     def stop(self) -> None:
         """Give up timers and sockets. The bans stay in the kernel, and end there on time."""
         self._wakeup.stop()
-        if self._retry is not None:
-            self._retry.cancel()
+        for handle in (self._retry, self._piece):
+            if handle is not None:
+                handle.cancel()
         self.firewall.close()
 
     def handle(self, events: list[SecurityEvent]) -> None:
         """Judge events that have just been read."""
         outcomes = self.engine.handle(events, self.now(), self.wall())
-        if not _BANNED.isdisjoint(outcomes) and self.now() >= self._look_at:
-            self._look()  # somebody was heard whom our table should keep out
+        if not self.paused:
+            self.upkeep.heard(events, outcomes)
         self.settle()
 
     def check(self) -> None:
-        """Look whether our table is still there, and make it again if it is not."""
-        self._look()
+        """Look whether all of ours is as we made it, and mend it if it is not."""
+        if not self.paused:
+            self.upkeep.look()
         self.settle()
+
+    def mend(self, news: News) -> None:
+        """Undo what others did to what is ours."""
+        if self.paused:
+            return
+        self.upkeep.mend(news)
+        adopt(self, news.found, self.now())
+        self.settle()
+        self._go_on()
+
+    def rewrite(self, sources: Collection[Source]) -> None:
+        """Put bans right that the kernel holds in a wrong set or with a wrong end; nobody is told of it."""
+        if sources:
+            self.upkeep.recovery.lose(sources, replaced=True)
+            self._go_on()
 
     def settle(self) -> None:
         """Bring the engine's new changes to the kernel, then report them, and set the timer anew."""
         if self.engine.take_ports():
-            self.layout = replace(self.layout, sip_ports=self.engine.sip_ports)
-            self._ports_due = True
+            self.upkeep.close_ports(self.engine.sip_ports)
             log.info("learn port: a ban of the SIP ports closes %s", ", ".join(map(str, self.engine.sip_ports)))
         for change in self.engine.take_changes():
             op, source = change.op, change.ban.source
@@ -131,45 +148,40 @@ class Enforcer:
                 self.recorder.record(change)
                 continue
             self._due.pop(source, None)  # the later change of a source goes last
+            self._untold.discard(source)
             if op is Op.ADD:
                 self._due[source] = change
-            elif source not in self._held:
-                pass  # a ban that never was in the kernel, and never reported, is over
+            elif source not in self._held:  # a ban that was never reported is over
+                if source in self._tried:
+                    self._due[source] = change._replace(op=Op.REMOVE)
+                    self._untold.add(source)
             elif op is Op.REMOVE and not self.paused:
                 # From where it is: a stronger ban may not have got to the kernel yet.
                 self._due[source] = Change(op, replace(change.ban, scope=self._held[source]))
             else:
                 del self._held[source]  # the kernel has ended it by itself, or holds nothing
                 self.recorder.record(change)
-        waits = self._due or self._layout_due or self._ports_due or self._accept_due or self._gone
-        if waits and self._retry is None and not self.paused:
+        if (self._due or self.upkeep.waits) and self._retry is None and not self.paused:
             self._apply()
         for alarm in self.engine.take_alarms():
             self.recorder.tell(alarm)
         self._wakeup.set(self.engine.deadline)
 
-    def allow(self, added: Iterable[Source], gone: Iterable[Source]) -> list[Source]:
-        """Change the allowlist: in the engine, which lifts the bans it touches, and in the kernel.
-
-        Return whose bans were lifted.
-        """
+    def allow(self, added: Collection[Source], gone: Collection[Source]) -> list[Source]:
+        """Change the allowlist in engine and kernel; return whose bans that lifted."""
         lifted = []
         for source in added:
             lifted += self.engine.allow_source(source, self.now())
-            self._accept_due[source] = True
         for source in gone:
             self.engine.disallow_source(source)
-            self._accept_due[source] = False
-        self.layout = replace(self.layout, allow=tuple(self.engine.allow))
+        self.upkeep.accept(added, gone)
         self.settle()
         return lifted
 
     def reshape(self, slow_rate: int) -> None:
         """Bring the engine's ports, and the rate of the scope `slow`, to the kernel after a reload."""
         self.engine.take_ports()
-        layout = replace(self.layout, sip_ports=self.engine.sip_ports, slow_rate=slow_rate)
-        if layout != self.layout:
-            self.layout, self._layout_due = layout, True
+        self.upkeep.reshape(slow_rate)
         self.settle()
 
     def pause(self) -> None:
@@ -180,25 +192,59 @@ class Enforcer:
             self._retry.cancel()
             self._retry = None
         self._settled([change for change in self._due.values() if change.op is Op.REMOVE])
+        self.upkeep.rest()
         self.engine.unconfirm()
 
     def resume(self) -> None:
         """Bring the bans of the ledger to the kernel again."""
-        self.paused, self._gone = False, True
+        self.paused, self.upkeep.gone = False, True
         self.settle()
 
     def _apply(self) -> None:
         try:
-            self._bring()
+            wait = self._bring()
         except FirewallError as error:
-            if not (self._gone or self._layout_due):
+            self._tried.update(source for source in self.upkeep.half_done if source in self._due)
+            if self.upkeep.is_sound:
                 self._bring_by_set()
             self._fail(error)
+            return
+        if wait:
+            self.problem = self.upkeep.dispute()
+            self._retry = self._loop.call_later(wait / SECOND, self._try_again)
             return
         if self.problem:
             log.info("the kernel takes our changes again")
         self.problem, self._retry_in = "", RETRY_FIRST
-        self._settled(list(self._due.values()))
+        self._go_on()
+
+    def _bring(self) -> Duration:
+        """Bring what is due, a transaction at a time; return how long to wait if somebody undoes what we do."""
+        due = list(self._due.values())
+        for start in range(0, max(len(due), 1), BATCH):
+            piece = due[start : start + BATCH]
+            wait = self.upkeep.bring(piece)
+            if not self.upkeep.gone:
+                self._settled(piece)
+            if wait:
+                break
+        return wait
+
+    def _go_on(self) -> None:
+        """Go on with a recovery a piece at a time; what is read meanwhile comes in between."""
+        if self.upkeep.recovery and self._piece is None:
+            self._piece = self._loop.call_later(0, self._restore_some)
+
+    def _restore_some(self) -> None:
+        self._piece = None
+        if self.paused or self._retry is not None:
+            return  # the next success goes on
+        try:
+            self.upkeep.restore_some()
+        except FirewallError as error:
+            self._fail(error)
+        self.settle()
+        self._go_on()
 
     def _bring_by_set(self) -> None:
         """Bring what is due set by set: one full set fails the batch of all, and may not disarm the others."""
@@ -215,66 +261,17 @@ class Enforcer:
         now = self.now()
         for change in changes:
             del self._due[change.ban.source]
+            self._tried.discard(change.ban.source)
             if change.op is Op.ADD:
                 self.latency.note(change.ban, now)
                 self._held[change.ban.source] = change.ban.scope
                 self.engine.confirm(change.ban.source, self.wall())
             else:
                 self._held.pop(change.ban.source, None)
-            self.recorder.record(change)
-
-    def _bring(self) -> None:
-        """Bring what is due to the kernel; FirewallError if it refuses."""
-        if not self._gone:
-            try:
-                if self._layout_due or not self._adjust():
-                    self.firewall.dropped()  # setup() alone would make a lost table again without the bans in it
-                    self._set_up()
-                self.firewall.apply(list(self._due.values()), self.now())
-            except TableGone as error:
-                self._lose(error)
+            if change.ban.source in self._untold:
+                self._untold.discard(change.ban.source)
             else:
-                return
-        self._set_up()
-        lifted = [change for change in self._due.values() if change.op is Op.REMOVE]  # setup() keeps what is left
-        self.firewall.apply([*lifted, *(Change(Op.ADD, ban) for ban in self.engine.ledger)], self.now())
-        self._gone = False
-
-    def _adjust(self) -> bool:
-        """Bring ports and accepted networks as elements: a whole setup() takes 10 to 100 ms. False if it needs one."""
-        if self._ports_due:  # the attack goes on meanwhile
-            self.firewall.close_ports(self.layout.sip_ports)
-            self._ports_due = False
-        if self._accept_due:
-            added, gone = (
-                [source for source, accepted in self._accept_due.items() if accepted is wanted]
-                for wanted in (True, False)
-            )
-            if not self.firewall.accept(added, gone):
-                return False
-            self._accept_due.clear()
-        return True
-
-    def _set_up(self) -> None:
-        self.firewall.setup(self.layout)
-        self._layout_due = self._ports_due = False
-        self._accept_due.clear()
-
-    def _look(self) -> None:
-        """Look whether our table is still there."""
-        self._look_at = Instant(self.now() + LOOK)
-        try:
-            self.firewall.dropped()
-        except TableGone as error:
-            if not (self._gone or self.paused):
-                self._lose(error)
-        except FirewallError:
-            log.debug("no look at our table", exc_info=True)  # the next change will show what is wrong
-
-    def _lose(self, error: TableGone) -> None:
-        log.warning("our table is gone (%s); making it again with %d bans", error, len(self.engine.ledger))
-        self.engine.tally.add("firewall.rebuilt")
-        self._gone = True
+                self.recorder.record(change)
 
     def _fail(self, error: FirewallError) -> None:
         self.engine.tally.add("firewall.failed")
@@ -283,6 +280,8 @@ class Enforcer:
         self.problem = str(error)
         now = self.now()
         for source in [source for source, change in self._due.items() if change.ban.until <= now]:
+            self._tried.discard(source)
+            self._untold.discard(source)
             if self._due.pop(source).op is Op.REMOVE:
                 self._held.pop(source, None)  # it has ended by itself
         self._retry = self._loop.call_later(self._retry_in, self._try_again)
@@ -290,7 +289,7 @@ class Enforcer:
 
     def _try_again(self) -> None:
         self._retry = None
-        self._layout_due = True  # whatever somebody did to our table, setup() mends it
+        self.upkeep.set_anew()
         self._apply()
 
     def _tick(self, now: Instant) -> None:

@@ -23,6 +23,7 @@ from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.exposure import watch_exposure
 from guard.daemon.gauges import Gauges
+from guard.daemon.healer import Healer
 from guard.daemon.jobs import Jobs
 from guard.daemon.keeper import Keeper
 from guard.daemon.logwatch import watch_logs
@@ -33,7 +34,6 @@ from guard.daemon.recorder import Recorder
 from guard.daemon.reload import Reloader
 from guard.daemon.restore import restore
 from guard.daemon.systemd import Systemd
-from guard.daemon.takeover import adopt
 from guard.firewall import Layout
 from guard.firewall.choice import choose
 from guard.sensors.amilink import AmiLink
@@ -86,6 +86,7 @@ class Service:
             wall_ns=time.time_ns,
         )
         self._allowance = Allowance(permits, self._enforcer, config, loop=loop)
+        self._healer = Healer(self._enforcer, loop=loop)
         self._pause = Pause(self._enforcer, config.mode, loop=loop)
         self._link = AmiLink(inputs.endpoint, self._hear, engine.tally, mono_ns=time.monotonic_ns, wall_ns=time.time_ns)
         self._logs = watch_logs(config.logs, self._enforcer, self._link)
@@ -121,7 +122,7 @@ class Service:
             if self._scrapes is not None:
                 await self._scrapes.start()
             await restore(claim, self._keeper, self._enforcer, self._allowance, self._pause)
-            adopt(self._enforcer)
+            self._enforcer.settle()
             self._desk.open()
             self._allowance.start()
             self._pause.start()
@@ -129,6 +130,7 @@ class Service:
             self._jobs.start("logs", self._logs.run())
             self._jobs.start("names", self._allowance.names.run())
             self._jobs.start("own", watch_own(self._allowance.take_own))
+            self._jobs.start("healer", self._healer.run())
             self._jobs.start("systemd", self._systemd.run(self._status_line))
             self._start_meter()
             self._jobs.start("reload", self._reload_on_hangup())

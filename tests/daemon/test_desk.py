@@ -90,11 +90,11 @@ def test_who_asks_for_the_status_has_a_lost_table_made_again(desk, monkeypatch):
     dropped = kernel.dropped
 
     def gone():
-        monkeypatch.setattr(kernel, "dropped", dropped)
+        monkeypatch.setattr(kernel, "look", dropped)
         kernel._ends.clear()
         raise TableGone("table inet astguard is gone")
 
-    monkeypatch.setattr(kernel, "dropped", gone)
+    monkeypatch.setattr(kernel, "look", gone)
     assert desk.status()["warnings"] == []
     assert [source for source, _ in kernel.held()] == [banned]
 

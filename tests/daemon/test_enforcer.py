@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
-import logging
 from math import inf
 
 import pytest
@@ -17,170 +15,11 @@ from guard.core.rule import Scope
 from guard.core.units import HOUR, MINUTE, SECOND, Duration
 from guard.daemon.enforcer import RETRY_LAST, Enforcer
 from guard.daemon.recorder import Recorder
-from guard.daemon.takeover import take_over
-from guard.errors import FirewallError, TableGone
+from guard.daemon.takeover import adopt, take_over
+from guard.errors import FirewallError
 from guard.firewall import Layout
-from guard.firewall.memory import Memory
+from tests.daemon.house import ONE, THREE, TWO, House, Kernel
 from tests.events import event, rule
-
-ONE, TWO, THREE = (parse_source(f"198.51.100.{n}") for n in (1, 2, 3))
-
-
-class Loop:
-    """Timers on a clock that stands still until it is moved."""
-
-    def __init__(self):
-        self.now = 1_000 * SECOND
-        self.timers = []
-        self._numbers = itertools.count()
-
-    def call_later(self, delay, callback, *arguments):
-        timer = Timer(self.now + round(delay * SECOND), next(self._numbers), callback, arguments)
-        heapq.heappush(self.timers, timer)
-        return timer
-
-    def advance(self, duration):
-        """Let time pass; what is due happens at its instant."""
-        until = self.now + duration
-        while self.timers and self.timers[0].at <= until:
-            timer = heapq.heappop(self.timers)
-            self.now = max(self.now, timer.at)
-            if not timer.cancelled:
-                timer.callback(*timer.arguments)
-        self.now = until
-
-    @property
-    def waiting(self):
-        return [timer for timer in self.timers if not timer.cancelled]
-
-
-class Timer:
-    def __init__(self, at, number, callback, arguments):
-        self.at, self.number, self.callback, self.arguments = at, number, callback, arguments
-        self.cancelled = False
-
-    def __lt__(self, other):
-        return (self.at, self.number) < (other.at, other.number)
-
-    def cancel(self):
-        self.cancelled = True
-
-
-class Kernel(Memory):
-    """A kernel that refuses as often as it is told, and whose table somebody may remove."""
-
-    def __init__(self):
-        super().__init__()
-        self.refuses = 0
-        self.table = False
-        self.lacks_set = False  # for a prefix length of the allowlist
-        self.calls = []
-
-    def setup(self, layout):
-        self._call("setup")
-        self.table = True
-        super().setup(layout)
-
-    def apply(self, changes, now):
-        if not self.table:
-            raise TableGone("table inet astguard is gone")
-        self._call(len(changes))
-        super().apply(changes, now)
-
-    def close_ports(self, ports):
-        if not self.table:
-            raise TableGone("table inet astguard is gone")
-        self._call(set(ports))
-        super().close_ports(ports)
-
-    def accept(self, added, gone):
-        if not self.table:
-            raise TableGone("table inet astguard is gone")
-        if self.lacks_set:
-            return False
-        self._call(("accept", *added, *gone))
-        return super().accept(added, gone)
-
-    def dropped(self):
-        if not self.table:
-            raise TableGone("table inet astguard is gone")
-        return {}
-
-    def teardown(self):
-        self.table = False
-        return super().teardown()
-
-    def flush(self, *, bans=True):
-        """Do what `nft flush ruleset` does; without `bans`, somebody removed a set of ours that was empty."""
-        self.table = False
-        if bans:
-            self._ends = {}
-
-    def _call(self, what):
-        if self.refuses:
-            self.refuses -= 1
-            raise FirewallError("out of memory")
-        self.calls.append(what)
-
-
-class House:
-    """An enforcer with all that it needs."""
-
-    def __init__(self, *, capacity=1_000_000, **rule_changes):
-        self.loop = Loop()
-        self.kernel = Kernel()
-        self.engine = Engine([rule(threshold=1, **rule_changes)], capacity=capacity)
-        self.enforcer = Enforcer(
-            self.engine,
-            self.kernel,
-            Layout(),
-            Recorder(),
-            loop=self.loop,
-            mono_ns=lambda: self.loop.now,
-            wall_ns=lambda: self.loop.now,
-        )
-        take_over(self.enforcer)
-
-    def attack(self, *sources):
-        self.enforcer.handle([event(source, at=self.loop.now) for source in sources])
-
-    def attack_at(self, port, source):
-        self.enforcer.handle([event(source, at=self.loop.now, port=port)])
-
-    def unban(self, source):
-        assert self.engine.unban(source, self.loop.now)
-        self.enforcer.settle()
-
-    @property
-    def elements(self):
-        self.kernel._expire(self.loop.now)
-        return set(self.kernel.held())
-
-    @property
-    def held(self):
-        return {source for source, _ in self.elements}
-
-    @property
-    def counts(self):
-        return self.engine.tally.counts
-
-
-@pytest.fixture
-def house():
-    return House()
-
-
-@pytest.fixture
-def said(caplog):
-    """Return what was reported since the last question, by first word and source."""
-    caplog.set_level(logging.INFO, "astguard")
-
-    def ask(*words):
-        lines = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return [line for line in lines if line.split()[0] in (words or {"ban", "unban", "expire"})]
-
-    return ask
 
 
 def test_a_ban_is_in_the_kernel_before_it_is_reported(house, said, monkeypatch):
@@ -406,13 +245,11 @@ def test_a_lost_table_is_noticed_when_somebody_banned_is_heard_again(house, said
     assert house.counts["firewall.rebuilt"] == 1
 
 
-def test_who_is_banned_and_heard_does_not_make_us_look_all_the_time(house, monkeypatch):
-    looks = []
-    monkeypatch.setattr(house.kernel, "dropped", lambda: looks.append(house.loop.now))
+def test_who_is_banned_and_heard_does_not_make_us_look_all_the_time(house):
     for _ in range(30):
         house.attack(ONE)
         house.loop.advance(SECOND // 10)
-    assert len(looks) == 3
+    assert len(house.kernel.looks) == 3
 
 
 def test_what_was_to_be_banned_harder_is_lifted_where_the_kernel_has_it(house):
@@ -556,12 +393,12 @@ def test_an_adopted_ban_can_be_lifted_and_expires_like_any_other(house, said):
 @pytest.mark.parametrize(
     "found", [{Scope.ALL: inf}, {Scope.ALL: 60.0, Scope.SIP: 600.0}, {Scope.SIP: inf, Scope.ALL: 9.0}]
 )
-def test_what_somebody_put_into_our_sets_by_hand_is_a_ban_with_an_end_in_one_set(house, monkeypatch, found):
-    monkeypatch.setattr(house.kernel, "held", lambda: {(ONE, scope): left for scope, left in found.items()})
+def test_what_somebody_put_into_our_sets_by_hand_is_a_ban_with_an_end_in_one_set(house, found):
     house.kernel._ends = {
         (ONE, scope): house.loop.now + (HOUR if left == inf else round(left * SECOND)) for scope, left in found.items()
     }
-    take_over(house.enforcer)
+    adopt(house.enforcer, {(ONE, scope): left for scope, left in found.items()}, house.enforcer.now())
+    house.loop.advance(1)
     ban = house.engine.ledger.get(ONE)
     assert house.kernel._ends == {(ONE, ban.scope): ban.until}
     house.unban(ONE)

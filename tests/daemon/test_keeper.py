@@ -21,8 +21,8 @@ from guard.daemon.takeover import take_over
 from guard.firewall import Layout
 from guard.store.records import Allowed, Banned, Disallowed, Ended, Learnt, Memory, Note, Rewrite, Trusted, What
 from guard.store.state import State
+from tests.daemon.house import ONE, TWO, Kernel, Loop
 from tests.daemon.linking import run
-from tests.daemon.test_enforcer import ONE, TWO, Kernel, Loop
 from tests.events import event, rule
 
 WALL = 1_800_000_000 * SECOND
