@@ -117,14 +117,17 @@ class Allowance:
         self._enforcer.allow((), {source})
         self._wakeup.set(self.permits.deadline)
 
-    def configure(self, config: Config) -> None:
-        """Let another configuration say who is allowed; names that stay keep their addresses."""
+    def configure(self, config: Config) -> list[Source]:
+        """Let another configuration say who is allowed, and return whose bans that lifted.
+
+        Names that stay keep their addresses.
+        """
         self._places = _places(config)
         self.names.change(self._places)
         entries = [(entry.source, str(entry.place)) for entry in config.allow]
         for name, found in self.names.known.items():
             entries += [(source, self._places[name]) for source in found]
-        self._change(*self.permits.configure(entries))
+        return self._change(*self.permits.configure(entries))
 
     def take_own(self, found: frozenset[Source]) -> None:
         """Take note of this host's own addresses."""
@@ -140,9 +143,8 @@ class Allowance:
             keeper.note(NAMES_NOTE, _write_names(self.names.known))
         self._change(*self.permits.replace(self._places[name], found))
 
-    def _change(self, added: set[Source], gone: set[Source]) -> None:
-        if added or gone:
-            self._enforcer.allow(added, gone)
+    def _change(self, added: set[Source], gone: set[Source]) -> list[Source]:
+        return self._enforcer.allow(added, gone) if added or gone else []
 
     def _forget(self, source: Source) -> None:
         keeper = self._enforcer.recorder.keeper

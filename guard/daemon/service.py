@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from guard.api.control import ControlServer
 from guard.api.metrics import Metrics
 from guard.api.scrape import ScrapeServer
+from guard.core.address import show_short
 from guard.core.engine import Engine
 from guard.core.rule import Mode
 from guard.daemon.allowance import Allowance, permits_of
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from guard.daemon.journal import Journal
 
 log = logging.getLogger("astguard")
+
+NAMED = 5
+"""Lifted bans that a reload names; the rest are counted."""
 
 
 class Service:
@@ -195,7 +199,7 @@ class Service:
         self._desk.ruleset = ruleset
         self._desk.exposed = watch_exposure(config)
         self._enforcer.reshape(config.firewall.slow_rate)
-        self._allowance.configure(config)
+        lifted = self._allowance.configure(config)
         if "ami" in changed:
             await self._jobs.stop("link")
             self._link.use(inputs.endpoint)
@@ -210,9 +214,15 @@ class Service:
         if "statsd" in changed:
             await self._jobs.stop("meter")
             self._start_meter()
+        notes = []
+        if lifted:
+            named = ", ".join(map(show_short, lifted[:NAMED]))
+            more = f" and {len(lifted) - NAMED} more" if len(lifted) > NAMED else ""
+            notes.append(f"unbanned, because somebody in them is allowed now: {named}{more}")
         if before.mode is Mode.ENFORCE and config.mode is Mode.OBSERVE and len(engine.ledger):
-            return [f"{len(engine.ledger)} bans made before stay until their time is over; 'astguard pause' lifts them"]
-        return []
+            left = len(engine.ledger)
+            notes.append(f"bans={left} made before stay until their time is over; 'astguard pause' lifts them")
+        return notes
 
 
 def _spare_the_collector() -> None:

@@ -113,7 +113,7 @@ def test_bans_trust_and_events_go_on_while_everything_else_changes(story, tmp_pa
         write("mode: observe\nallow: [192.0.2.7, 203.0.113.0/24]\nunproven_max: 30m\nstatsd: {port: 18125}\n")
         answer = await guard.ask("reload")
         assert answer["changed"] == ["mode", "allow", "unproven_max", "statsd"]
-        assert answer["notes"] == ["1 bans made before stay until their time is over; 'astguard pause' lifts them"]
+        assert answer["notes"] == ["bans=1 made before stay until their time is over; 'astguard pause' lifts them"]
         status = await guard.ask("status")
         assert (status["mode"], status["bans"]) == ("observe", 1)
         assert status["link"] == before["link"] | {"lag_ms": status["link"]["lag_ms"]}, "the link is not touched"
@@ -123,6 +123,10 @@ def test_bans_trust_and_events_go_on_while_everything_else_changes(story, tmp_pa
         await pbx.play(SVCRACK.replace(b"198.51.100.11", b"198.51.100.99"))
         await guard.says("WARNING would ban 198.51.100.99/32")
         assert [ban["source"] for ban in await guard.ask("bans", "list")] == [ATTACKER]
+        write("mode: enforce\nallow: [198.51.100.0/28]\n")
+        notes = (await guard.ask("reload"))["notes"]
+        assert notes == ["unbanned, because somebody in them is allowed now: 198.51.100.11"]
+        assert await guard.ask("bans", "list") == []
 
     story(told, rules=TREE / "rules")
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -150,6 +151,26 @@ def test_the_daemon_is_up_before_it_says_so_and_says_that_it_stops(tmp_path):
         while said != ["STOPPING=1"]:
             said = lines(heard)
         assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("mistake", ["", "mode: maybe\n"])
+def test_a_reload_is_told_from_its_beginning_to_its_end_also_if_nothing_comes_of_it(tmp_path, mistake):
+    """Type=notify-reload waits for both, in this order and with the time of the first."""
+    with manager(tmp_path) as (heard, environment), daemon(tmp_path, environment) as process:
+        while lines(heard) != ["READY=1"]:
+            pass
+        with (tmp_path / "astguard.yaml").open("a") as config:
+            config.write(mistake)
+        before = time.monotonic_ns() // 1000
+        process.send_signal(signal.SIGHUP)
+        said = lines(heard)
+        while said[0] != "RELOADING=1":
+            said = lines(heard)
+        name, _, at = said[1].partition("=")
+        assert (name, before <= int(at) <= time.monotonic_ns() // 1000) == ("MONOTONIC_USEC", True)
+        while said != ["READY=1"]:
+            said = lines(heard)
+        assert process.poll() is None
 
 
 def test_a_daemon_that_hangs_feeds_no_watchdog_and_its_end_tells_where_it_stood(tmp_path):
