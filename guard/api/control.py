@@ -8,41 +8,51 @@ living one is not.
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
 import json
 import logging
-import os
 import socket
-import stat
-from contextlib import contextmanager, suppress
+import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from guard.api.listener import BACKLOG, claim
 from guard.api.metrics import CONTENT_TYPE
-from guard.errors import ControlError, GuardError
-from guard.wire.control import BODY_LIMIT, USUAL_LENGTH, Call, Request, RequestError, parse_request, write_error
+from guard.core.address import show, show_short
+from guard.errors import GuardError
+from guard.wire.control import (
+    BODY_LIMIT,
+    USUAL_LENGTH,
+    Call,
+    NotPermitted,
+    Request,
+    RequestError,
+    parse_request,
+    write_error,
+)
+from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from guard.api.metrics import Metrics
     from guard.core.address import Source
     from guard.core.units import Duration
 
-SOCKET_MODE = 0o660
 BODY_SECONDS = 5.0
 """How long a client may take to send a body."""
 STOP_SECONDS = 5.0
 """How long the stop waits for answers under way."""
 PIECE = 500
 """Items of a long list put into JSON between two turns of the event loop: some 5 ms."""
-BACKLOG = 64
 
 
+_CREDENTIALS = struct.Struct("iII")
+"""Linux's struct ucred: process, user, group."""
+
+_NEWS = logging.getLogger("astguard")
 _LOG = logging.getLogger("guard.api.http")
 _LOG.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 """aiohttp's own log. What clients do wrong is answered, not logged; a fault of ours is."""
@@ -100,8 +110,9 @@ class Desk(Protocol):
 class ControlServer:
     """Answers requests on a unix socket from `start` to `stop`."""
 
-    def __init__(self, desk: Desk, path: Path, metrics: Metrics | None = None) -> None:
+    def __init__(self, desk: Desk, path: Path, metrics: Metrics | None = None, *, root_only: bool = False) -> None:
         self._desk = desk
+        self._root_only = root_only
         self._metrics = metrics
         self._path = path
         self._runner: web.AppRunner | None = None
@@ -159,12 +170,28 @@ class ControlServer:
             if self._metrics is not None and (http.method, http.raw_path) == ("GET", "/metrics"):
                 return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE})
             request = parse_request(http.method, http.raw_path, await _read_body(http))
+            if request.call.changes:
+                self._note(request, http)
             body = await encode(await self._ask(request))
         except GuardError as error:
             status, body = write_error(error)
         else:
             status = 200
         return web.Response(status=status, body=body, content_type="application/json")
+
+    def _note(self, request: Request, http: web.Request) -> None:
+        """Tell the journal who is about to change what; NotPermitted if he may not."""
+        pid, uid = peer(http)
+        name = show(request.source) if request.source else ""
+        what = request.call.value.replace("*", name) if "*" in request.call.value else f"{request.call.value} {name}"
+        about_it = about(
+            MessageId.COMMAND, uid=uid, pid=pid, call=request.call.value, reason=request.reason or None,
+            address=show_short(request.source) if request.source else None,
+        )  # fmt: skip
+        if self._root_only and uid != 0:
+            _NEWS.warning("refused, only root may: %s by uid=%d pid=%d", what.rstrip(), uid, pid, extra=about_it)
+            raise NotPermitted("only root may change anything here ('control_changes: root' in astguard.yaml)")
+        _NEWS.info("command: %s by uid=%d pid=%d", what.rstrip(), uid, pid, extra=about_it)
 
     async def _ask(self, request: Request) -> object:
         desk, source = self._desk, request.source
@@ -198,6 +225,15 @@ class ControlServer:
                 return await desk.resume()
 
 
+def peer(http: web.Request) -> tuple[int, int]:
+    """Return process and user of a client of the unix socket, by the kernel's word (unix(7), SO_PEERCRED)."""
+    transport = http.transport
+    assert transport is not None, "there is a client while there is a request"
+    raw = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(raw)
+    return pid, uid
+
+
 async def encode(value: object) -> bytes:
     """Write JSON. A list of a million bans takes seconds: the event loop gets its turns in between."""
     if not isinstance(value, list):
@@ -219,57 +255,3 @@ async def _read_body(http: web.Request) -> bytes:
         raise RequestError("the client went away before its body had come") from None
     except web.HTTPRequestEntityTooLarge:
         raise RequestError(f"the body is larger than {BODY_LIMIT} bytes", 413) from None
-
-
-def claim(path: Path) -> socket.socket:
-    """Return a listening socket at `path`; ControlError if somebody answers there, or the kernel says no."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        with _locked(path.parent):
-            _clear(path)
-            listener.bind(str(path))
-            path.chmod(SOCKET_MODE)
-            listener.listen(BACKLOG)  # nobody gets through before, whatever the umask
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or str(error)
-        remedy = "run this as root, or change" if isinstance(error, PermissionError) else "see"
-        raise ControlError(
-            f"cannot make the control socket {path}: {reason}; {remedy} 'control' in astguard.yaml"
-        ) from None
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold off other daemons that start at this moment; the lock is the folder's own and leaves no file."""
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise ControlError(
-            f"the folder {folder} of the control socket is missing; make it, or change 'control' in astguard.yaml"
-        ) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _clear(path: Path) -> None:
-    """Take away what a dead daemon left; ControlError if it is something else."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ControlError(f"{path} is there and is no socket; move it away, or change 'control' in astguard.yaml")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        found = probe.connect_ex(str(path))
-    if found != errno.ECONNREFUSED:
-        raise ControlError(f"another astguard answers on {path}; stop it first, or change 'control' in astguard.yaml")
-    path.unlink(missing_ok=True)

@@ -101,5 +101,5 @@ _AT_START: Mapping[str, Callable[[Inputs], object]] = {
     "firewall.backend": lambda read: read.config.firewall.backend,
     "state": lambda read: read.config.state,
     "metrics": lambda read: read.config.metrics,
-    "control": lambda read: read.config.control,
+    "control": lambda read: (read.config.control, read.config.control_changes),
 }

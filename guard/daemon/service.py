@@ -39,6 +39,7 @@ from guard.firewall import Layout
 from guard.firewall.choice import choose
 from guard.sensors.amilink import AmiLink
 from guard.sensors.ownaddresses import watch_own
+from guard.settings.config import Changers
 from guard.store.opening import Claim
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ class Service:
         )
         self._desk.exposed = watch_exposure(config)
         metrics = Metrics(Gauges(self._enforcer, self._link, self._desk, journal).read)
-        self._control = ControlServer(self._desk, config.control, metrics)
+        self._control = ControlServer(
+            self._desk, config.control, metrics, root_only=config.control_changes is Changers.ROOT
+        )
         self._scrapes = ScrapeServer(metrics, config.metrics.address, config.metrics.port) if config.metrics else None
 
     async def run(self) -> None:

@@ -29,7 +29,20 @@ if TYPE_CHECKING:
 DEFAULT_PATH = Path("/etc/astguard/astguard.yaml")
 LOCAL_RULES = Path("/etc/astguard/rules")
 
-_KEYS = ("mode", "ami", "logs", "firewall", "allow", "rules", "unproven_max", "statsd", "metrics", "state", "control")
+_KEYS = (
+    "mode",
+    "ami",
+    "logs",
+    "firewall",
+    "allow",
+    "rules",
+    "unproven_max",
+    "statsd",
+    "metrics",
+    "state",
+    "control",
+    "control_changes",
+)
 _AMI_KEYS = ("host", "port", "tls", "tls_ca", "username", "secret", "secret_file")
 _NOWHERE = Place(str(DEFAULT_PATH))
 _LOOPBACK = (parse_source("127.0.0.0/8"), parse_source("::1"))
@@ -41,6 +54,13 @@ class Backend(StrEnum):
     AUTO = "auto"
     NFTABLES = "nftables"
     MEMORY = "memory"
+
+
+class Changers(StrEnum):
+    """Who of those that may open the control socket may change anything there."""
+
+    ALL = "all"
+    ROOT = "root"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +148,7 @@ class Config:
     metrics: Metrics | None = None
     state: Path = Path("/var/lib/astguard/astguard.db")
     control: Path = Path("/run/astguard/astguard.sock")
+    control_changes: Changers = Changers.ALL
 
     def read_secret(self) -> str | None:
         """Return the AMI secret; None if there is none yet and nobody is banned anyway, as after an installation."""
@@ -182,6 +203,7 @@ def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
         metrics=_metrics(table) if "metrics" in table else None,
         state=table.one("state", file_path, usual.state),
         control=table.one("control", socket_in(file_path), usual.control),
+        control_changes=table.one("control_changes", _changers, usual.control_changes),
     )
 
 
@@ -241,6 +263,7 @@ def _allow(table: Table) -> tuple[tuple[AllowedSource, ...], tuple[AllowedName, 
     return tuple(sources), tuple(names)
 
 
+_changers = choice("who may change", {who.value: who for who in Changers})
 _port = whole(1, 65535)
 _known_backend = choice("a backend", {kind.value: kind for kind in Backend})
 

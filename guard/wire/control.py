@@ -10,7 +10,7 @@
 so, and a pause ends when it is deleted. SOURCE is an address or a network with its slash percent-encoded:
 `/v1/bans/198.51.100.0%2F24`. `GET /v1/allow/SOURCE` tells whether a source is allowed, and by what. An answer is the
 JSON value itself; an error has a status of 400 or more and is `{"error": text, "exit_code": n}`, the code that the
-command line ends with. `/v1` stays as it is: keys may be added, never changed.
+command line ends with. `/v1` stays as it is: keys may be added, never changed. docs/openapi.yaml is for programs.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ class Call(Enum):
     PAUSE = "POST /v1/pause"
     RESUME = "DELETE /v1/pause"
 
+    @property
+    def changes(self) -> bool:
+        """Whether it changes something, other than what it tells."""
+        return not self.value.startswith("GET ")
+
 
 class Request(NamedTuple):
     """A checked question. `source` is there if its call has one; `reason` belongs to ADD_BAN.
@@ -82,6 +87,15 @@ class RequestError(ControlError):
     def __init__(self, text: str, status: int = 400) -> None:
         super().__init__(text)
         self.status = status
+
+
+class NotPermitted(RequestError):
+    """A change by somebody who may only look."""
+
+    exit_code = 1
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, 403)
 
 
 def parse_request(method: str, target: str, body: bytes) -> Request:

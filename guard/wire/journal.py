@@ -44,6 +44,7 @@ class MessageId(StrEnum):
     RESUME = "ee8e7d124ec7446c9e3c33571fea8ecb"
     RELOAD = "acd08c95eb264c02a1cc8b491a7f1e6c"
     NOT_RELOADED = "1ba155ce9cf24bb8becb0599e74fb493"
+    COMMAND = "bfd13d9443dd4239bd624789568d5613"
 
 
 class About(NamedTuple):

@@ -15,7 +15,7 @@ from guard.core.address import show, show_short
 from guard.core.rule import Mode
 from guard.core.units import HOUR, MINUTE
 from guard.errors import ConfigError
-from guard.settings.config import Ami, Backend, Config, Firewall, Metrics, Statsd, load_config, parse_config
+from guard.settings.config import Ami, Backend, Changers, Config, Firewall, Metrics, Statsd, load_config, parse_config
 from guard.settings.logs import Logs, zone
 from guard.settings.mistakes import Place
 from guard.settings.rulefile import Folder, load_rules, stock_rules_folder
@@ -283,6 +283,12 @@ def test_allowing_a_network_twice_is_no_mistake():
 
 def test_one_allowed_entry_needs_no_list():
     assert len(config("allow: 192.0.2.1").allow) == 1
+
+
+def test_changes_may_be_left_to_root():
+    assert config("").control_changes is Changers.ALL
+    assert config("control_changes: root").control_changes is Changers.ROOT
+    assert mistakes_of("control_changes: rood") == ["1:18: 'rood' is not who may change; did you mean 'root'?"]
 
 
 def test_metrics_are_scraped_on_loopback_unless_an_address_is_written():
