@@ -64,6 +64,15 @@ def parse_network(text: str) -> Source:
         raise AddressError(f"{text!r} is not an address or network") from None
 
 
+def packed(data: bytes) -> Source:
+    """Check packed bytes that come from outside; ValueError if they are no network with all its host bits zero."""
+    bits = HOST_LENGTH.get(data[0], 0) if len(data) >= 2 else 0
+    spare = bits - data[1] if bits else -1
+    if spare < 0 or len(data) != bits // 8 + 2 or (spare and int.from_bytes(data[2:], "big") & ((1 << spare) - 1)):
+        raise ValueError(f"{data.hex()} is no packed network")
+    return Source(data)
+
+
 def host(packed: bytes) -> Source:
     """Make the Source of one host from its 4 or 16 address bytes."""
     return Source((b"\x04\x20" if len(packed) == 4 else b"\x06\x80") + packed)

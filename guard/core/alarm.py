@@ -13,7 +13,10 @@ from guard.core.generations import Generations
 from guard.core.units import DAY, Instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from guard.core.address import Source
+    from guard.core.plain import Reader, Row, Value
     from guard.core.tally import Table
 
 AGAIN = DAY
@@ -66,6 +69,25 @@ class Alarms:
         """Return the alarms since the last call."""
         waiting, self._waiting = self._waiting, []
         return waiting
+
+    def dump(self) -> Iterator[Row]:
+        """Give what was raised of late, so that the next life does not raise it again."""
+        for kind, (since, count) in self._days.items():
+            yield "day", kind, since, count
+        for (kind, source, account), at in self._last.items():
+            yield "last", kind, source, account, at
+
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back what was raised."""
+        match row:
+            case ["day", kind, since, count]:
+                self._days[Kind(read.text(kind))] = read.instant(since), read.whole(count)
+            case ["last", kind, source, account, at]:
+                about = None if source is None else read.source(source)
+                whom = None if account is None else read.text(account)
+                self._last.put((Kind(read.text(kind)), about, whom), read.instant(at))
+            case _:
+                raise ValueError("an unknown row of alarms")
 
     def add(self, alarm: Alarm) -> None:
         """Raise an alarm, unless the same was raised within a day."""

@@ -30,21 +30,24 @@ What a sender gains by choosing a field, everything above being known to him (te
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from guard.core.event import UNKNOWN_ACCOUNT, Kind, Sensor, Service
 from guard.core.generations import Generations
 from guard.core.identify import Identification
 from guard.core.outcome import Outcome
-from guard.core.sender import REPEAT, Request, Sender, Session, State
+from guard.core.plain import cut
+from guard.core.recall import Recall, Told, dump
+from guard.core.sender import REPEAT, Attempt, Request, Sender, Session, State
 from guard.core.tally import Table
 from guard.core.units import SECOND, Duration, Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from guard.core.address import Source
     from guard.core.event import SecurityEvent
+    from guard.core.plain import Reader, Row, Value
 
 HOLD = Duration(3 * SECOND)
 GRAIN = Duration(SECOND // 10)
@@ -62,24 +65,6 @@ _WALLS = frozenset({"not_match_endpoint_acl", "not_match_endpoint_contact_acl"})
 """What an ACL refuses before authentication; the other names are raised by phones that have authenticated."""
 
 
-class Attempt(NamedTuple):
-    """What the rules are to count now: an attempt, or one more answer of it.
-
-    `kind` is the event's, but a request that only a ChallengeSent told of is an InvalidAccountID. `number` counts the
-    answers of one account in one session, from 1, the first of them at `began`. `before` has the kinds under which
-    the attempt was counted already: a rule that counts one of those has counted it.
-    """
-
-    event: SecurityEvent
-    kind: Kind
-    at: Instant
-    account: str
-    number: int = 1
-    began: Instant = Instant(0)
-    before: frozenset[Kind] = frozenset()
-    proven: bool = False
-
-
 class Attempts:
     """Folds events. `take` gives what is to be counted at once, `release` what has been held long enough."""
 
@@ -90,8 +75,9 @@ class Attempts:
         self.unseen = 0
         self._senders: Generations[Source, Sender] = Generations(SESSIONS_LIMIT, Sender.size)
         self._held: deque[Request] = deque()
-        self._told: deque[tuple[Instant, Session, Kind, int]] = deque()
+        self._told: deque[Told] = deque()
         self._identification = Identification()
+        self._recall = Recall(self._senders)
 
     @property
     def open(self) -> int:
@@ -130,6 +116,25 @@ class Attempts:
             if request.state is State.OPEN:
                 out.append(self._count(request))
         return out
+
+    def dump(self) -> Iterator[Row]:
+        """Give the attempts under way, and what successes have shown."""
+        yield from dump(self._senders, self._held, self._told)
+        yield from cut(self._identification.dump(), "shown")
+
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back a row; `resume` follows the last one."""
+        if row[0] == "shown":
+            self._identification.restore(row[1:], read)
+        else:
+            self._recall.restore(row, read)
+
+    def resume(self) -> None:
+        """Hold again what was held."""
+        held, told = self._recall.finish()
+        self._held.extend(held)
+        self._told.extend(told)
+        self.opened += len(held)
 
     def succeed(self, event: SecurityEvent, site: Source, now: Instant, *, first: bool) -> None:
         """Clear one attempt of a phone that has authenticated, and learn how this Asterisk knows its phones.

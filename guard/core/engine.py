@@ -73,7 +73,7 @@ class Engine:
             self.rules, mode, ledger=self.ledger, shadow=self.shadow, allow=self.allow, hosts=self._hosts,
             sip_ports=sip_ports, unproven_max=unproven_max,
         )  # fmt: skip
-        self.memory = Memory(self.ledger, self._judge, self.allow)
+        self.memory = Memory(self.ledger, self.shadow, self._judge, self._hosts, self.allow)
 
     def reload(
         self,

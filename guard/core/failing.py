@@ -10,10 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guard.core.generations import Generations
-from guard.core.units import HOUR, MINUTE, Duration, Instant
+from guard.core.units import HOUR, MINUTE, NEVER, Duration, Instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from guard.core.address import Source
+    from guard.core.plain import Reader, Row, Value
     from guard.core.tally import Table
 
 PHONE_PACE = 96
@@ -40,8 +43,8 @@ class Failures:
         self.sessions = 0
         self.session = ""
         self.pace = 0
-        self.last = Instant(0)
-        self._minute = 0
+        self.last = NEVER
+        self._minute = NEVER // MINUTE
         self._now = 0
         self._before = 0
 
@@ -61,6 +64,21 @@ class Failures:
         self._now += 1
         self.pace = max(self.pace, self._now)
         self.last = max(self.last, at)
+
+    def dump(self) -> Row:
+        """Give all values; the minute by its beginning."""
+        began = self._minute * MINUTE
+        return self.answers, self.sessions, self.session, self.pace, self.last, began, self._now, self._before
+
+    @classmethod
+    def restored(cls, values: Sequence[Value], read: Reader) -> Failures:
+        """Make it of the values of an earlier life."""
+        answers, sessions, session, pace, last, began, now, before = values
+        made = cls()
+        made.answers, made.sessions, made.session = read.whole(answers), read.whole(sessions), read.text(session)
+        made.pace, made.last, made._minute = read.whole(pace), read.instant(last), read.instant(began) // MINUTE
+        made._now, made._before = read.whole(now), read.whole(before)
+        return made
 
 
 class Failing:
@@ -99,6 +117,24 @@ class Failing:
         """Return at which accounts a site has failed within `span`."""
         accounts = self._sites.get(site) or {}
         return {account: failures for account, failures in accounts.items() if now - failures.last < span}
+
+    def dump(self) -> Iterator[Row]:
+        """Give all failures."""
+        for site, accounts in self._sites.items():
+            for account, failures in accounts.items():
+                yield site, account, *failures.dump()
+
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back the failures of a site at an account."""
+        site, account, *values = row
+        home = read.source(site)
+        accounts = self._sites.touch(home)
+        if accounts is None:
+            accounts = {}
+            self._sites.put(home, accounts)
+        if len(accounts) < ACCOUNTS_LIMIT and account not in accounts:
+            accounts[read.text(account)] = Failures.restored(values, read)
+            self._sites.grow(1)
 
     def succeed(self, site: Source, account: str, now: Instant) -> int:
         """Forget an account's failures because of a success; return how many there were if too many, else 0."""

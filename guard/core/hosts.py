@@ -13,9 +13,12 @@ from guard.core.generations import Generations
 from guard.core.outcome import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from guard.core.address import Source
     from guard.core.ban import Ban
     from guard.core.ledger import Ledger
+    from guard.core.plain import Reader, Row, Value
     from guard.core.sourceset import SourceSet
     from guard.core.tally import Table
 
@@ -73,6 +76,18 @@ class Hosts:
             self._look_up(host)
             host.version = version
         return host
+
+    def dump(self) -> Iterator[Row]:
+        """Give how many events were read of each host; those of a site are counted with it."""
+        for source, host in self._hosts.items():
+            yield source, host.events
+
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back how many events were read of a host."""
+        source, events = row
+        packed = read.source(source)
+        host = self._hosts.touch(packed) or self._add(packed)
+        host.events = read.whole(events)
 
     def events_of(self, source: Source, host: Source) -> int:
         """Tell how many events of a source were read, `host` being the one of it that is known best."""

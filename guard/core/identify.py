@@ -12,7 +12,10 @@ from guard.core.generations import Generations
 from guard.core.units import DAY, Duration, Instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from guard.core.address import Source
+    from guard.core.plain import Reader, Row, Value
     from guard.core.tally import Table
 
 PLAIN_ENOUGH = 10
@@ -46,6 +49,26 @@ class Identification:
     def is_late(self, now: Instant) -> bool:
         """Tell whether a phone may still look unknown first."""
         return self._plain < PLAIN_ENOUGH or now < self._late_until
+
+    def dump(self) -> Iterator[Row]:
+        """Give all that successes have shown."""
+        yield "plain", self._plain, self._late_until
+        for (site, account), (since, names) in self._names.items():
+            yield "names", site, account, since, tuple(sorted(names))
+
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back what successes had shown."""
+        match row:
+            case ["plain", plain, until]:
+                self._plain, self._late_until = read.whole(plain), read.end(until)
+            case ["names", site, account, since, names]:
+                key, known = (
+                    (read.source(site), read.text(account)),
+                    frozenset(map(read.text, read.many(names, NAMES_LIMIT))),
+                )
+                self._names.put(key, (read.instant(since), known))
+            case _:
+                raise ValueError("an unknown row of what successes have shown")
 
     def see_plain(self) -> None:
         """Take note of an account's first success, which did not look unknown before."""

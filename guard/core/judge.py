@@ -18,27 +18,29 @@ from guard.core.failing import Failing
 from guard.core.generations import Generations
 from guard.core.limit import UnprovenLimit
 from guard.core.outcome import Outcome
+from guard.core.plain import cut
 from guard.core.ports import Ports
 from guard.core.response import Responder
 from guard.core.rule import Scope
-from guard.core.tally import as_one
 from guard.core.target import MANY, Targets
 from guard.core.text import printable
-from guard.core.track import GUESSES, Track
+from guard.core.track import GUESSES
+from guard.core.tracks import Tracks
 from guard.core.trail import Trails
 from guard.core.trust import Trust
 from guard.core.units import MILLISECOND, Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from guard.core.address import Source
-    from guard.core.attempt import Attempt
     from guard.core.ban import Ban, Change
     from guard.core.event import SecurityEvent
     from guard.core.hosts import Host, Hosts
     from guard.core.ledger import Ledger
+    from guard.core.plain import Part, Reader, Row, Value
     from guard.core.rule import Mode, Rule
+    from guard.core.sender import Attempt
     from guard.core.sourceset import SourceSet
     from guard.core.tally import Table
     from guard.core.units import Instant
@@ -83,30 +85,16 @@ class Judge:
             targets=self._targets, alarms=self.alarms, unproven_max=unproven_max, limit=UnprovenLimit(),
         )  # fmt: skip
         self._changes: list[Change] = []
-        self._all_tracks: list[Track] = []
-        self._tracks: dict[tuple[Service, Kind], list[Track]] = {}
-        self._former = Counter[str]()  # what tracks had forgotten whose rules are no more
+        self._tracks = Tracks()
         self.follow(rules, mode)
 
     def follow(self, rules: Iterable[Rule], mode: Mode) -> None:
         """Judge by these rules from now on. One that counts what it counted before goes on with its windows."""
-        former = {track.rule.name: track for track in self._all_tracks}
-        self._all_tracks, self._tracks = [], {}
-        for rule in rules:
-            track = former.get(rule.name)
-            if track is not None and track.follow(rule, mode):
-                del former[rule.name]
-            else:
-                track = Track(rule, mode)
-            self._all_tracks.append(track)
-            for service in rule.services or Service:
-                for kind in rule.weights:
-                    self._tracks.setdefault((service, kind), []).append(track)
-        for track in former.values():
-            self._former.update(evicted=track.evicted, forgotten=track.forgotten)
-        for key in [key for key in self.outcomes if all(key[0] != track.rule.name for track in self._all_tracks)]:
+        self._tracks.follow(rules, mode)
+        names = {track.rule.name for track in self._tracks}
+        for key in [key for key in self.outcomes if key[0] not in names]:
             del self.outcomes[key]
-        self._responder.limit.withdraw(lambda due: due.track.observes or due.track not in self._all_tracks)
+        self._responder.limit.withdraw(lambda due: due.track.observes or due.track not in self._tracks)
 
     def limit_unproven(self, longest: Duration) -> None:
         """Let a ban on unproven evidence last so long at most from now on."""
@@ -145,10 +133,10 @@ class Judge:
         yield "alarms.dropped", self.alarms.dropped
         yield "unproven.forgotten", self._responder.limit.forgotten
         known = self.trust.forgotten + self._failing.forgotten + self._targets.forgotten
-        tracked = self._former["forgotten"] + sum(track.forgotten for track in self._all_tracks)
-        yield "trust.forgotten", known + tracked + self._heard_banned.forgotten
+        yield "trust.forgotten", known + self._tracks.forgotten + self._heard_banned.forgotten
+        yield "trust.unkept", self.trust.unkept
         yield "trails.forgotten", self.trails.forgotten
-        yield "window.evicted", self._former["evicted"] + sum(track.evicted for track in self._all_tracks)
+        yield "window.evicted", self._tracks.evicted
 
     def tables(self) -> Iterator[Table]:
         """Give how full each table here is; the tables of all rules as one."""
@@ -160,8 +148,31 @@ class Judge:
         yield self._responder.limit.table
         yield self.alarms.table
         yield self.trails.table
-        for parts in zip(*(track.tables() for track in self._all_tracks), strict=True):
-            yield as_one(parts[0].name, parts)
+        yield from self._tracks.tables()
+
+    def dump(self) -> Iterator[Row]:
+        """Give all that is remembered to judge by, part by part."""
+        for name, part in self._parts().items():
+            yield from cut(part.dump(), name)
+        yield from cut(self._responder.dump(), "limit")
+
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back a row; `resume` follows the last one. ValueError if it cannot be right."""
+        match row:
+            case ["limit", *rest]:
+                self._responder.restore(rest, read, self._tracks)
+            case [name, *rest]:
+                self._parts()[read.text(name)].restore(rest, read)
+
+    def _parts(self) -> Mapping[str, Part]:
+        return {
+            "track": self._tracks, "attempt": self._attempts, "failing": self._failing, "target": self._targets,
+            "alarm": self.alarms, "trail": self.trails,
+        }  # fmt: skip
+
+    def resume(self) -> None:
+        """Go on with what was under way."""
+        self._attempts.resume()
 
     def _take_changes(self) -> list[Change]:
         changes, self._changes = self._changes, []
@@ -207,7 +218,7 @@ class Judge:
         account = event.account
         first = self.trust.succeed(home, account, at)
         self._attempts.succeed(event, home, now, first=first)
-        for track in self._all_tracks:
+        for track in self._tracks:
             track.succeed(site(event.source, track.rule.prefix), account)
         if failed := self._failing.succeed(home, account, now):
             text = f"account {printable(account)} was entered after {failed} wrong answers; was its password guessed?"
@@ -228,7 +239,7 @@ class Judge:
         event, home = attempt.event, host.site.source
         self._suspect(attempt, home, now)
         outcome = Outcome.UNMATCHED
-        for track in self._tracks.get((event.service, attempt.kind), ()):
+        for track in self._tracks.about(event.service, attempt.kind):
             if not track.rule.counts(event, proven=attempt.proven):
                 continue
             if track.observes and (held := self._shadow.covering(event.source)) and self._closes(held.scope, event):

@@ -15,7 +15,7 @@ from guard.core.tally import Table
 from guard.core.units import MINUTE, SECOND, Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from guard.core.units import Duration
 
@@ -68,6 +68,23 @@ class UnprovenLimit(Generic[K, V]):
         else:
             self.forgotten += 1
         return False
+
+    def dump(self) -> Iterator[tuple[object, ...]]:
+        """Give what was given, and who waits, `V` as it is."""
+        yield "given", self._next, tuple(self._given), tuple(self._ends)
+        for over, since, span, value in self._waiting.values():
+            yield "waits", over, since, span, value
+
+    def restore_given(self, following: Instant, given: Iterable[Instant], ends: Iterable[Instant]) -> None:
+        """Take back what was given, and when the next is served."""
+        self._next = following
+        self._given.extend(given)
+        self._ends = sorted(ends)[-ACTIVE:]
+
+    def restore_waiting(self, key: K, over: float, since: Instant, span: Duration, value: V) -> None:
+        """Take back one who waits."""
+        if len(self._waiting) < WAITING_LIMIT:
+            self._waiting[key] = (over, since, span, value)
 
     @property
     def deadline(self) -> Instant | None:

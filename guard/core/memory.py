@@ -9,15 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from guard.core.address import is_special
+from guard.core.ban import Ban
+from guard.core.plain import Reader
+from guard.core.rule import Evidence, Scope
+from guard.core.units import Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from guard.core.address import Source
-    from guard.core.ban import Ban
+    from guard.core.hosts import Hosts
     from guard.core.judge import Judge
     from guard.core.ledger import Ledger
-    from guard.core.rule import Evidence
+    from guard.core.plain import Row, Value
     from guard.core.sourceset import SourceSet
     from guard.core.trail import Trace
     from guard.core.units import Instant
@@ -35,10 +39,56 @@ class Former(NamedTuple):
 class Memory:
     """The way in and out of what the engine's parts remember."""
 
-    def __init__(self, ledger: Ledger, judge: Judge, allow: SourceSet) -> None:
+    def __init__(self, ledger: Ledger, shadow: Ledger, judge: Judge, hosts: Hosts, allow: SourceSet) -> None:
         self._ledger = ledger
+        self._shadow = shadow
         self._judge = judge
+        self._hosts = hosts
         self._allow = allow
+
+    # To be kept at a clean stop.
+
+    def dump(self, now: Instant) -> Iterator[Row]:
+        """Give, at the instant `now`, what is not kept as it changes: windows, attempts under way, what was observed.
+
+        A row has plain values alone: numbers, texts, packed sources, None, and tuples of them.
+        """
+        yield "now", now
+        yield from self._judge.dump()
+        for source, events in self._hosts.dump():
+            yield "host", source, events
+        for ban in self._shadow:
+            yield (
+                "observed", ban.source, ban.rule, ban.since, ban.until, ban.scope, ban.evidence, ban.strike,
+                ban.offences, ban.events, ban.reason, ban.by,
+            )  # fmt: skip
+        for former in self._shadow.strikes():
+            yield "former", *former
+
+    def restore(self, rows: Iterable[Value], elapsed: Duration, now: Instant) -> int:
+        """Take such rows back at `now`, `elapsed` later, sources in hexadecimal; return how many could not be right."""
+        refused, read, observed = 0, Reader(Duration(0), now), []
+        for row in rows:
+            try:
+                match row:
+                    case ["now", then]:
+                        read = Reader(Duration(now - elapsed - read.whole(then)), now)
+                    case ["host", *values]:
+                        self._hosts.restore(values, read)
+                    case ["observed", *values]:
+                        observed.append(_observed(values, read))
+                    case ["former", source, evidence, times, end]:
+                        kind = Evidence(read.text(evidence))
+                        self._shadow.note_past(read.source(source), kind, read.whole(times), read.end(end))
+                    case [*values]:
+                        self._judge.restore(values, read)
+                    case _:
+                        refused += 1
+            except (ValueError, TypeError, KeyError, IndexError):
+                refused += 1
+        self._shadow.restore(ban for ban in observed if ban.until > now)
+        self._judge.resume()
+        return refused
 
     # To be kept as it changes.
 
@@ -95,3 +145,12 @@ class Memory:
         """Take learnt ports back."""
         for port, web in ports:
             self._judge.ports.restore(port, web)
+
+
+def _observed(values: Sequence[Value], read: Reader) -> Ban:
+    source, rule, since, until, scope, evidence, strike, offences, events, reason, by = values
+    return Ban(
+        source=read.source(source), rule=read.text(rule), since=read.instant(since), until=read.end(until),
+        scope=Scope(read.text(scope)), evidence=Evidence(read.text(evidence)), strike=read.whole(strike),
+        offences=read.whole(offences), events=read.whole(events), reason=read.text(reason), by=read.text(by),
+    )  # fmt: skip

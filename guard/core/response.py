@@ -11,7 +11,7 @@ from guard.core.address import show_short, site
 from guard.core.alarm import Alarm
 from guard.core.ban import Ban, Change, Op
 from guard.core.event import Kind, Sensor, Service
-from guard.core.limit import A_MINUTE, UnprovenLimit
+from guard.core.limit import A_MINUTE, ACTIVE, UnprovenLimit
 from guard.core.outcome import Outcome
 from guard.core.radius import answer
 from guard.core.rule import Evidence, Scope
@@ -20,14 +20,17 @@ from guard.core.track import GUESSES
 from guard.core.units import HOUR, MINUTE, Duration, Instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from guard.core.address import Source
     from guard.core.alarm import Alarms
-    from guard.core.attempt import Attempt
     from guard.core.event import SecurityEvent
     from guard.core.failing import Failing
     from guard.core.hosts import Hosts
     from guard.core.ledger import Ledger
+    from guard.core.plain import Reader, Row, Value
     from guard.core.rule import Rule
+    from guard.core.sender import Attempt
     from guard.core.sourceset import SourceSet
     from guard.core.target import Targets
     from guard.core.track import Track, Weighed
@@ -92,6 +95,42 @@ class Responder:
             return Outcome.COUNTED, []
         track.forget(source)
         return (Outcome.OBSERVED if track.observes else Outcome.BANNED), changes
+
+    def dump(self) -> Iterator[Row]:
+        """Give what the limit on unproven bans has given, and who waits for it."""
+        for kind, *values in self.limit.dump():
+            if kind == "given":
+                yield kind, *values
+            else:
+                over, since, span, due = values
+                assert isinstance(due, Due), "that is what waits"
+                yield (
+                    kind, str(over), since, span, due.track.rule.name, due.source, due.host, due.scope, due.evidence,
+                    due.offences, due.at,
+                )  # fmt: skip
+
+    def restore(self, row: Sequence[Value], read: Reader, tracks: Iterable[Track]) -> None:
+        """Take back what was given, or one who waits; whose rule is no more waits for nothing."""
+        match row:
+            case ["given", following, given, ends]:
+                self.limit.restore_given(
+                    read.end(following),
+                    map(read.instant, read.many(given, A_MINUTE)),
+                    map(read.end, read.many(ends, ACTIVE)),
+                )
+            case ["waits", over, since, span, name, source, host, scope, evidence, offences, at]:
+                due = next((track for track in tracks if track.rule.name == name and not track.observes), None)
+                if due is not None:
+                    who = read.source(source)
+                    waiting = Due(
+                        track=due, source=who, host=read.source(host), scope=Scope(read.text(scope)), by="",
+                        evidence=Evidence(read.text(evidence)), offences=read.whole(offences), at=read.instant(at),
+                    )  # fmt: skip
+                    length = Duration(read.whole(span))
+                    share = float(read.text(over))
+                    self.limit.restore_waiting((who, due.rule.name), share, read.instant(since), length, waiting)
+            case _:
+                raise ValueError("an unknown row of the limit")
 
     def serve(self, now: Instant) -> list[Change]:
         """Ban the heaviest of those who wait, if its second has come."""

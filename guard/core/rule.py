@@ -5,6 +5,7 @@ Rules are data. They are read from one YAML file each by `guard.settings.rulefil
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,8 +15,6 @@ from guard.core.event import Sensor, Service
 from guard.core.units import DAY, Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from guard.core.event import Kind, SecurityEvent
 
 FORGET = Duration(30 * DAY)
@@ -115,9 +114,21 @@ class Rule:
         """Tell whether both count the same offences of the same sources, whatever follows from how many."""
         return all(getattr(self, name) == getattr(other, name) for name in _WHAT_COUNTS)
 
+    @property
+    def fingerprint(self) -> str:
+        """What counts under this rule, as a text that is the same in every process."""
+        return "; ".join(f"{name}={_plain(getattr(self, name))}" for name in _WHAT_COUNTS)
+
     def rung(self, strike: int) -> Duration:
         """Return the length of the strike-th ban, counted from 1; past the ladder's end its last rung."""
         return self.ban[min(strike, len(self.ban)) - 1]
 
 
 _WHAT_COUNTS = ("name", "weights", "services", "acls", "accounts", "proven_only", "prefix", "distinct", "sensors")
+
+
+def _plain(value: object) -> str:
+    """Write a value of a rule; sets and mappings in order, whatever their own is."""
+    if isinstance(value, Mapping):
+        return str(sorted((str(key), number) for key, number in value.items()))
+    return str(sorted(map(str, value)) if isinstance(value, frozenset) else value)

@@ -1,15 +1,22 @@
-"""What is remembered of a sender while its attempts fold: its sessions, their requests and answers. All bounded."""
+"""What is remembered of a sender while its attempts fold: its sessions, their requests and answers. All bounded.
+
+An Attempt is what comes of them for the rules.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from guard.core.event import Kind, Sensor
-from guard.core.units import SECOND, Duration, Instant
+from guard.core.plain import event_row
+from guard.core.units import NEVER, SECOND, Duration, Instant
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guard.core.event import SecurityEvent
+    from guard.core.plain import Reader, Row, Value
 
 REPEAT = Duration(32 * SECOND)
 """How long a request is sent again: 64 * T1 (RFC 3261, 17.1.1.2, timers B and F)."""
@@ -31,6 +38,24 @@ class State(Enum):
     OPEN = "open"
     COUNTED = "counted"
     EXONERATED = "exonerated"
+
+
+class Attempt(NamedTuple):
+    """What the rules are to count now: an attempt, or one more answer of it.
+
+    `kind` is the event's, but a request that only a ChallengeSent told of is an InvalidAccountID. `number` counts the
+    answers of one account in one session, from 1, the first of them at `began`. `before` has the kinds under which
+    the attempt was counted already: a rule that counts one of those has counted it.
+    """
+
+    event: SecurityEvent
+    kind: Kind
+    at: Instant
+    account: str
+    number: int = 1
+    began: Instant = Instant(0)
+    before: frozenset[Kind] = frozenset()
+    proven: bool = False
 
 
 class Request:
@@ -74,6 +99,20 @@ class Request:
         self.due = due
         self.session.open[self] = None
 
+    def dump(self) -> Row:
+        """Give all values but its session."""
+        told = int(self.told), self._twins, self._repeats
+        return self.kind, self.at, self.due, self.state.value, *told, event_row(self.event)
+
+    @classmethod
+    def restored(cls, values: Value, session: Session, read: Reader) -> Request:
+        """Make it of the values of an earlier life; it is not held yet."""
+        kind, at, due, state, told, twins, repeats, event = read.many(values, 8)
+        made = cls(session, read.event(event), read.instant(at))
+        made.kind, made.due, made.state = Kind(read.text(kind)), read.end(due), State(read.text(state))
+        made.told, made._twins, made._repeats = read.whole(told), read.whole(twins), read.whole(repeats)
+        return made
+
     def close(self, state: State) -> None:
         """Settle it."""
         self.state = state
@@ -96,7 +135,7 @@ class Session:
         self._answers: dict[int, int] = {}
         self._numbers: dict[str, tuple[int, Instant]] = {}
         self._heard: dict[Kind, list[int]] = {}  # events of AMI, lines of the log
-        self._heard_at = Instant(0)
+        self._heard_at = NEVER
 
     def ask(self, account: str | None, event: SecurityEvent, at: Instant) -> Request:
         """Note a new request."""
@@ -105,6 +144,31 @@ class Session:
             del self.requests[next(iter(self.requests))]
         request = self.requests[account] = self.latest = Request(self, event, at)
         return request
+
+    def dump(self) -> Row:
+        """Give all that is known but the answers: their hashes mean nothing to another process.
+
+        So a repeat of an answer over a restart counts as one answer more.
+        """
+        latest = next((place for place, request in enumerate(self.requests.values()) if request is self.latest), -1)
+        return (
+            self.proven, self._heard_at, tuple((kind, *counts) for kind, counts in self._heard.items()),
+            tuple((account, *number) for account, number in self._numbers.items()), latest,
+            tuple((account, request.dump()) for account, request in self.requests.items()),
+        )  # fmt: skip
+
+    def restore(self, values: Sequence[Value], read: Reader) -> None:
+        """Take back what an earlier life knew."""
+        proven, heard_at, heard, numbers, latest, requests = values
+        self.proven, self._heard_at = bool(proven), read.instant(heard_at)
+        for kind, ami, log in read.rows(heard, 3, len(Kind)):
+            self._heard[Kind(read.text(kind))] = [read.whole(ami), read.whole(log)]
+        for account, count, began in read.rows(numbers, 3, ANSWERS_LIMIT):
+            self._numbers[read.text(account)] = read.whole(count), read.instant(began)
+        for account, request in read.rows(requests, 2, ANSWERS_LIMIT):
+            self.requests[None if account is None else read.text(account)] = Request.restored(request, self, read)
+        place = read.whole(latest)
+        self.latest = None if place < 0 else list(self.requests.values())[place]
 
     def open_requests(self) -> list[Request]:
         """Return what is open here, the newest last."""

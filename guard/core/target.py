@@ -12,7 +12,10 @@ from guard.core.generations import Generations
 from guard.core.units import HOUR, Duration, Instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from guard.core.address import Source
+    from guard.core.plain import Reader, Row, Value
     from guard.core.tally import Table
 
 SPAN = HOUR
@@ -52,6 +55,17 @@ class Targets:
         elif before is None:
             self._accounts.grow(1)
         sources[site] = at if before is None else max(at, before)
+
+    def dump(self) -> Iterator[Row]:
+        """Give who guessed at which account."""
+        for account, sources in self._accounts.items():
+            yield account, tuple(sources.items())
+
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back who guessed at an account."""
+        account, sources = row
+        found = {read.source(site): read.instant(at) for site, at in read.rows(sources, 2, SOURCES_LIMIT)}
+        self._accounts.put(read.text(account), found)
 
     def sources(self, account: str, now: Instant, span: Duration = SPAN) -> int:
         """Return how many sources have guessed at an account within `span`, up to 64."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from guard.core.event import Kind, Sensor, Service
 from guard.core.generations import Generations
+from guard.core.plain import cut
 from guard.core.rule import Mode
 from guard.core.tally import Table, as_one
 from guard.core.trust import MOST
@@ -22,11 +23,12 @@ from guard.core.units import SECOND, Duration, Instant
 from guard.core.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator, Sequence
 
     from guard.core.address import Source
-    from guard.core.attempt import Attempt
+    from guard.core.plain import Reader, Row, Value
     from guard.core.rule import Rule
+    from guard.core.sender import Attempt
 
 RATION = 16
 """Answers of one session that weigh as one; baresip was seen to send 15 in 10 ms."""
@@ -123,6 +125,38 @@ class Track:
     def succeed(self, source: Source, account: str) -> None:
         """Take an account's failures off a source, because it has authenticated; nobody else's."""
         self._take_back(source, self._stamps.pop((source, account)) or ())
+
+    def dump(self) -> Iterator[Row]:
+        """Give all that is counted under this rule."""
+        yield "rule", self.rule.fingerprint
+        for name, window in self._windows():
+            yield from cut(window.dump(), "window", name)
+        for (source, account), stamps in self._stamps.items():
+            yield "stamps", source, account, stamps
+        for source, bursts in self._bursts.items():
+            yield "bursts", source, bursts
+
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back a row; the one with the rule's fingerprint has come before, and is not among them."""
+        match row:
+            case ["window", name, *offences]:
+                dict(self._windows())[read.text(name)].restore(offences, read)
+            case ["stamps", source, account, stamps]:
+                found = read.rows(stamps, 3, STAMPS_LIMIT)
+                counted = tuple((read.instant(at), read.whole(weight), bool(proven)) for at, weight, proven in found)
+                self._stamps.put((read.source(source), read.text(account)), counted)
+            case ["bursts", source, bursts]:
+                found = read.rows(bursts, 3, ACCOUNTS_LIMIT)
+                made = (Burst(read.text(account), read.text(key), read.instant(since)) for account, key, since in found)
+                self._bursts.put(read.source(source), tuple(made))
+            case _:
+                raise ValueError("an unknown row of a rule")
+
+    def _windows(self) -> Iterator[tuple[str, Window]]:
+        yield "all", self._all
+        if self._proven is not self._all:
+            yield "proven", self._proven
+        yield "past", self._past
 
     def forget(self, source: Source) -> None:
         """Drop a source's offences, because they have led to a ban."""

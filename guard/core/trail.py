@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from guard.core.address import SITE_LENGTH, covers, site
+from guard.core.event import Kind, Service, Transport
 from guard.core.generations import Generations
+from guard.core.units import Wall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from guard.core.address import Source
-    from guard.core.event import Kind, SecurityEvent, Service, Transport
+    from guard.core.event import SecurityEvent
+    from guard.core.plain import Reader, Row, Value
     from guard.core.tally import Table
-    from guard.core.units import Wall
 
 TRAIL_LIMIT = 16
 """Events of one source: a whole burst of a phone."""
@@ -85,14 +87,23 @@ class Trails:
             trail = tuple(trace for home in homes for trace in _made(self._sites.pop(home) or ()))
         return tuple(sorted(trace for trace in trail if covers(source, trace.source))[-TRAIL_LIMIT:])
 
-    def __iter__(self) -> Iterator[tuple[Source, tuple[Trace, ...]]]:
+    def dump(self) -> Iterator[Row]:
         """Give all trails, the longest untouched half first."""
         for home, trail in self._sites.items():
-            yield home, _made(trail)
+            yield home, tuple(trail)
 
-    def restore(self, home: Source, trail: tuple[Trace, ...]) -> None:
-        """Take back a trail."""
-        self._sites.put(home, [tuple(trace) for trace in trail[-TRAIL_LIMIT:]])
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back the trail of a site."""
+        home, trail = row
+        self._sites.put(read.source(home), [_read(trace, read) for trace in read.many(trail, TRAIL_LIMIT)])
+
+
+def _read(value: Value, read: Reader) -> Trace:
+    at, kind, service, account, session, source, transport, port = read.many(value, _KEPT)
+    return Trace(
+        Wall(read.whole(at)), Kind(read.text(kind)), Service(read.text(service)), read.text(account),
+        read.text(session), read.source(source), Transport(read.text(transport)), read.whole(port),
+    )  # fmt: skip
 
 
 def _made(traces: Iterable[tuple[object, ...]]) -> tuple[Trace, ...]:

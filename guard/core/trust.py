@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from guard.core.address import covers
 from guard.core.generations import Generations
-from guard.core.units import DAY, MINUTE, SECOND, Duration, Instant
+from guard.core.units import DAY, MINUTE, NEVER, SECOND, Duration, Instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +27,6 @@ MOST = 10
 RECENT = MINUTE
 
 SITES_LIMIT = 65_536
-_NEVER = Instant(-(1 << 62))
-"""Before all instants: those from before the host's start are negative."""
 CHANGED_LIMIT = 65_536
 """Successes that wait to be kept; more than that in a minute are kept the next time the account succeeds."""
 ACCOUNTS_LIMIT = 256
@@ -45,7 +43,7 @@ class Home:
 
     def __init__(self) -> None:
         self.accounts: dict[str, Instant] = {}
-        self.newest = _NEVER
+        self.newest = NEVER
         self._until = Instant(0)
         self._factor = 1.0
         self._trusted: Mapping[str, Instant] = {}
@@ -88,6 +86,7 @@ class Trust:
 
     def __init__(self, limit: int = SITES_LIMIT) -> None:
         self._homes: Generations[Source, Home] = Generations(limit, Home.size)
+        self.unkept = 0
         self._changed: dict[tuple[Source, str], Instant] = {}
 
     @property
@@ -104,6 +103,8 @@ class Trust:
         """Note a success with a password; tell whether it is the first of this account at this site."""
         if len(self._changed) < CHANGED_LIMIT:
             self._changed[site, account] = at
+        else:
+            self.unkept += 1
         return self.restore(site, account, at)
 
     def take_changed(self) -> dict[tuple[Source, str], Instant]:

@@ -20,6 +20,9 @@ MINUTE = Duration(60 * SECOND)
 HOUR = Duration(60 * MINUTE)
 DAY = Duration(24 * HOUR)
 
+NEVER = Instant(-(1 << 62))
+"""Earlier than all instants: those of events before the host's start are negative."""
+
 _UNITS = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND}
 _DURATION = re.compile(r"(?=\d)(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?", re.ASCII)
 

@@ -19,7 +19,10 @@ from guard.core.generations import Generations
 from guard.core.tally import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from guard.core.address import Source
+    from guard.core.plain import Reader, Row, Value
     from guard.core.units import Duration, Instant
 
 LIGHT_LIMIT = 262_144
@@ -84,6 +87,19 @@ class Window:
         in_order = at >= stamps[-1]
         stamps += (at,) * weight
         return self._keep(table, source, stamps if in_order else tuple(sorted(stamps)), floor)
+
+    def dump(self) -> Iterator[Row]:
+        """Give all offences: which table, the source, and the instants."""
+        for number, table in enumerate(self._tables()):
+            for source, stamps in table.items():
+                yield number, source, stamps
+
+    def restore(self, row: Sequence[Value], read: Reader) -> None:
+        """Take back the offences of a source."""
+        number, source, stamps = row
+        kept = sorted(map(read.instant, read.many(stamps, self.most)))
+        self._tables()[read.whole(number)].put(read.source(source), tuple(kept))
+        self._turn_at = max(self._turn_at, read.now + self.span)
 
     def forget(self, source: Source) -> None:
         """Drop a source's offences, because they have led to a ban."""

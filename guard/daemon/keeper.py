@@ -8,6 +8,7 @@ written anew, so that nothing piles up meanwhile.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -60,6 +61,10 @@ LIFTED_LIMIT = 10_000
 """Bans lifted early that are remembered, so that no saved ruleset brings them back; beyond, the oldest is forgotten."""
 PATIENCE = 20.0
 """Seconds that a stop waits for the disk; systemd waits 90 s for us."""
+MEMORY_ROWS = 500_000
+"""Rows that a clean stop leaves: some three seconds of writing."""
+ROW_LIMIT = 500_000
+"""Characters of one of them; the store takes no larger ones."""
 SLACK = Duration(SECOND)
 """The kernel rounds the end of an element up."""
 
@@ -103,6 +108,8 @@ class Keeper:
             self._rewrite()
         for ended in state.over:
             self._send(ended)
+        if state.memory:
+            self._send(Memory([], []))  # after a crash it would be a memory of long ago
         self._timer = self._loop.call_later(EVERY, self._note)
 
     def drop(self, bans: Iterable[Ban]) -> None:
@@ -110,7 +117,7 @@ class Keeper:
         for ban in bans:
             self._send(Ended(ban, self._shift(), What.UNBAN, self._wall()))
 
-    async def end(self, memory: Iterable[str] = ()) -> None:
+    async def end(self) -> None:
         """Write what a clean stop leaves, and end the writing; what cannot be written in time is given up."""
         if self._store is None:
             return
@@ -118,7 +125,8 @@ class Keeper:
         self._note_ports()
         if self.receipts.problem:
             self._rewrite()
-        self._send(Memory(list(memory), [self._strikes(former) for former in self._engine.memory.formers()]))
+        strikes = [self._strikes(former) for former in self._engine.memory.formers()]
+        self._send(Memory(self._remembered(), strikes))
         if not await asyncio.to_thread(self._store.stop, PATIENCE):
             log.error("the disk took longer than %.0f s; what was not written is lost", PATIENCE)
         if self._timer is not None:
@@ -233,10 +241,22 @@ class Keeper:
                 self._send(Learnt(port, web))
         self._ports = learnt
 
+    def _remembered(self) -> list[str]:
+        """Write what the engine knows; a row that would be too large, or one too many, is left out and counted."""
+        rows = [json.dumps(["wall", self._wall()])]
+        for row in self._engine.memory.dump(self._engine.now):
+            text = json.dumps(row, default=bytes.hex, separators=(",", ":"))
+            if len(rows) < MEMORY_ROWS and len(text) < ROW_LIMIT:
+                rows.append(text)
+            else:
+                self._engine.tally.add("memory.dropped")
+        return rows
+
     def _note_lifted(self, ban: Ban) -> None:
         self._lifted.pop(ban.source, None)
         if len(self._lifted) >= LIFTED_LIMIT:
             del self._lifted[next(iter(self._lifted))]
+            self._engine.tally.add("lifted.forgotten")
         self._lifted[ban.source] = ban.until
 
     def _strikes(self, former: Former) -> Strikes:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from guard.core.memory import Former
 from guard.daemon.allowance import NAMES_NOTE
+from guard.core.units import Duration
 from guard.daemon.pause import NOTE
 from guard.daemon.takeover import put_back
 
 if TYPE_CHECKING:
     from guard.core.ban import Ban
+    from guard.core.memory import Memory
+    from guard.core.units import Instant, Wall
     from guard.daemon.allowance import Allowance
     from guard.daemon.enforcer import Enforcer
     from guard.daemon.keeper import Keeper
@@ -43,6 +46,14 @@ async def restore(claim: Claim, keeper: Keeper, enforcer: Enforcer, allowance: A
     return state
 
 
+def _remember(memory: Memory, rows: list[object], wall: Wall, now: Instant) -> int:
+    """Take back what a clean stop has left; return how many rows could not be right."""
+    match rows[0]:
+        case ["wall", int(then)]:
+            return memory.restore(rows[1:], Duration(max(0, wall - then)), now)
+    return len(rows)
+
+
 def _take_back(claim: Claim, enforcer: Enforcer, allowance: Allowance) -> tuple[State, list[Ban]]:
     now, engine = enforcer.now(), enforcer.engine
     state = claim.read(enforcer.wall(), now)
@@ -53,4 +64,7 @@ def _take_back(claim: Claim, enforcer: Enforcer, allowance: Allowance) -> tuple[
     left_out = memory.restore_bans(state.bans)
     memory.restore_formers((Former(*strike) for strike in state.strikes), now)
     memory.restore_trusted(state.trust)
+    if state.memory:
+        state.refused += _remember(memory, state.memory, enforcer.wall(), now)
+    engine.tick(now)
     return state, left_out

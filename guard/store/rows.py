@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from guard.core.address import HOST_LENGTH, Source, show
+from guard.core.address import packed, show
 from guard.core.ban import Ban
 from guard.core.rule import Evidence, Scope
 from guard.core.units import Instant, Wall
@@ -13,6 +13,7 @@ from guard.core.units import Instant, Wall
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from guard.core.address import Source
     from guard.core.trail import Trace
 
 BAN_COLUMNS = "source, rule, since, until, scope, evidence, strike, offences, events, reason, origin, cause"
@@ -21,7 +22,6 @@ LATEST = (1 << 63) - 1
 
 _SCOPES = {scope.value: scope for scope in Scope}
 _EVIDENCE = {evidence.value: evidence for evidence in Evidence}
-_SIZES = {family: bits // 8 + 2 for family, bits in HOST_LENGTH.items()}
 
 TEXTS_LIMIT = 4_096
 
@@ -73,12 +73,9 @@ class BanReader:
 
 def as_source(value: object) -> Source:
     """Check that packed bytes are a network; ValueError if not."""
-    if not isinstance(value, bytes) or len(value) < 2 or _SIZES.get(value[0]) != len(value):
-        raise ValueError("its source is none")
-    spare = HOST_LENGTH[value[0]] - value[1]
-    if spare and (spare < 0 or int.from_bytes(value[2:], "big") & ((1 << spare) - 1)):
-        raise ValueError("its source is none")
-    return Source(value)
+    if not isinstance(value, bytes):
+        raise ValueError("its source is none")  # noqa: TRY004
+    return packed(value)
 
 
 def text(value: str) -> str:

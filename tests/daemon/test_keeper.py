@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 
 import pytest
@@ -331,11 +332,29 @@ def test_an_answer_does_not_wait_for_ever(house, monkeypatch):
 def test_a_clean_stop_leaves_what_is_known(house, said):
     async def story():
         house.attack(ONE)
-        await house.keeper.end(["[1]"])
+        await house.keeper.end()
 
     run(story())
     (left,) = house.disk.of(Memory)
-    assert list(left.rows) == ["[1]"]
+    wall, now, *rest = map(json.loads, left.rows)
+    assert wall == ["wall", house.loop.now + WALL]
+    assert now == ["now", house.loop.now]
+    assert ["host", ONE.hex(), 1] in rest
     assert [strikes.source for strikes in left.strikes] == [ONE]
     assert house.disk.ended
     assert [line.split()[-1] for line in said()] == ["stored=no"]  # this disk never said a word
+
+
+def test_a_memory_too_large_is_cut_and_that_is_counted(house, monkeypatch):
+    monkeypatch.setattr(keeping, "MEMORY_ROWS", 5)
+    for number in range(20):
+        house.attack(parse_source(f"198.51.100.{number}"), account=str(number))
+    run(house.keeper.end())
+    (left,) = house.disk.of(Memory)
+    assert len(left.rows) == 5
+    assert house.engine.tally.counts["memory.dropped"] > 20
+
+
+def test_a_memory_that_was_taken_back_is_not_taken_back_twice():
+    house = House(State(memory=[["wall", 1]]))
+    assert house.disk.of(Memory) == [Memory([], [])]

@@ -12,7 +12,7 @@ import pytest
 from guard.core.units import SECOND
 from tests.daemon.linking import SECRET
 from tests.daemon.test_service import ATTACKER, SVCRACK, command, configure, guarding
-from tests.scripted_asterisk import ScriptedAsterisk
+from tests.scripted_asterisk import ScriptedAsterisk, events_of
 
 ROOM = "make room or mend the disk"
 
@@ -99,6 +99,24 @@ def test_what_was_lifted_stays_lifted_and_what_was_allowed_stays_allowed(tmp_pat
         assert allowed == {"192.0.2.0/24"}
 
     lives(tmp_path, changed, shown, ends=signal.SIGKILL)
+
+
+def test_what_a_source_has_against_it_outlives_a_clean_stop(tmp_path):
+    """The threshold is reached by what came before and what came after, and neither is enough alone."""
+    blocks, banned = events_of(SVCRACK), []
+
+    async def before(pbx, guard):
+        await pbx.play(blocks[:16])
+        while (await guard.ask("status"))["counts"]["events"] < 17:  # its own login is one of them
+            pass
+        assert await guard.ask("bans", "list") == []
+
+    async def after(pbx, guard):
+        await pbx.play(blocks[16:])
+        banned.append(await guard.says("WARNING ban"))
+
+    lives(tmp_path, before, after)
+    assert "offences=5 events=21" in banned[0]
 
 
 def test_a_ban_by_hand_is_on_the_disk_when_it_is_answered(tmp_path):

@@ -108,6 +108,7 @@ class World:
     promised: dict = field(default_factory=dict)  # source: until, for bans nobody lifted
     seen: set = field(default_factory=set)
     outcomes: list = field(default_factory=list)
+    shift: int = 0  # of the clock, by restarts
 
     def __post_init__(self):
         self.engine = Engine(RULES, allow=self.allow, capacity=self.capacity)
@@ -143,7 +144,7 @@ class World:
 
     def _phone(self, source, wrong):
         """A phone that looks unknown first, and then is right, after some wrong answers or none."""
-        session = f"phone-{self.now}"
+        session = f"phone-{self.now - self.shift}"
         self._feed(event(source, Kind.INVALID_ACCOUNT_ID, at=self.now, session=session, account="did1"))
         for number in range(wrong):
             self._feed(event(source, at=self.now, session=session, response=str(number)))

@@ -58,7 +58,7 @@ class Phone:
     @property
     def total(self):
         """What the first rule has counted, read by its window."""
-        track = self.guard._judge._all_tracks[0]
+        track = self.guard._judge._tracks._all[0]
         return track._all.add(event(self.source).source, 0, 1, self.now, proven=False)
 
 

@@ -115,7 +115,7 @@ def test_a_success_takes_off_its_account_s_failures():
     pbx.send(PHONE, 5, account="110")
     pbx.register(PHONE, "110")
     pbx.wait(DAY)
-    guard = pbx.guard._judge._all_tracks[0]
+    guard = pbx.guard._judge._tracks._all[0]
     assert len(guard._all) == 0
 
 

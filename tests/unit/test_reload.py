@@ -128,7 +128,7 @@ def test_held_attempts_survive_and_count_under_the_new_rules():
 
 def test_what_dropped_rules_had_forgotten_stays_counted():
     guard = Engine([rule()])
-    guard._judge._all_tracks[0]._all.evicted = 7
+    guard._judge._tracks._all[0]._all.evicted = 7
     guard.tick(T)
     assert guard.tally.counts["window.evicted"] == 7
     guard.reload([])
