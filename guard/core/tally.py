@@ -60,7 +60,6 @@ NAMES = {
     "firewall.rebuilt": "times our table was gone, or others had changed it, and was made anew",
     "firewall.put_back": "bans that others had taken out of the kernel and that were put back",
     "priority.rests": "times astguard left its place before Asterisk, because it had used up its share of a core",
-    "trails.forgotten": "sources whose last events a ban would not tell of, because the table was full",
     "trust.unkept": "successes that a crash would forget, because there were too many in a minute",
     "lifted.forgotten": "lifted bans that a saved ruleset could bring back, because the table was full",
     "store.overflows": "records given up because too many waited for the disk; all that is true was written anew",
