@@ -7,8 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from guard.core.memory import Former
+from guard.core.units import MILLISECOND, Duration
 from guard.daemon.allowance import NAMES_NOTE
-from guard.core.units import Duration
 from guard.daemon.pause import NOTE
 from guard.daemon.takeover import put_back
 
@@ -32,16 +32,20 @@ async def restore(claim: Claim, keeper: Keeper, enforcer: Enforcer, allowance: A
     Reading and the kernel's part are done in a thread: a million bans take seconds. Nothing is judged meanwhile.
     FirewallError if the kernel will not.
     """
+    began = enforcer.now()
     state, left_out = await asyncio.to_thread(_take_back, claim, enforcer, allowance)
+    read = enforcer.now()
     pause.restore(state.notes.get(NOTE))
     await asyncio.to_thread(put_back, enforcer)
+    filled = enforcer.now()
     found, state.bans = len(state.bans), []  # a million take room
     keeper.begin(state, claim.writer)
     keeper.drop(left_out)
     if found or state.over or state.refused:
         log.info(
-            "restore: bans=%d ended=%d left_out=%d unreadable=%d",
+            "restore: bans=%d ended=%d left_out=%d unreadable=%d read_ms=%d kernel_ms=%d",
             len(enforcer.engine.ledger), len(state.over), len(left_out), state.refused,
+            (read - began) // MILLISECOND, (filled - read) // MILLISECOND,
         )  # fmt: skip
     return state
 

@@ -77,8 +77,14 @@ class Service:
             allow=[source for source, _ in permits],
             sip_ports=ports,
             unproven_max=config.unproven_max,
+            capacity=config.firewall.bans_max,
         )
-        layout = Layout(allow=tuple(engine.allow), sip_ports=ports, slow_rate=config.firewall.slow_rate)
+        layout = Layout(
+            allow=tuple(engine.allow),
+            sip_ports=ports,
+            set_size=config.firewall.bans_max,
+            slow_rate=config.firewall.slow_rate,
+        )
         loop = asyncio.get_running_loop()
         self._keeper = Keeper(engine, loop=loop, mono_ns=time.monotonic_ns, wall_ns=time.time_ns)
         self._enforcer = Enforcer(

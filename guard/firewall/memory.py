@@ -102,7 +102,7 @@ class Memory:
             if count > size + SLACK:
                 raise FirewallError(
                     f"set {scope}{kind[0]}_{kind[1]} is full: it was made for {size} bans; nothing of this batch was "
-                    "applied, raise the number of bans allowed or ban wider prefixes"
+                    "applied, raise firewall.bans_max or ban wider prefixes"
                 )
 
     def _expire(self, now: Instant) -> None:

@@ -160,6 +160,6 @@ def batch_refused(refusal: Refusal, messages: Sequence[Message], layout: Layout)
         name = dict(attributes(messages[refusal.message].body, 4))[2].rstrip(b"\0").decode()
         return FirewallError(
             f"set {name} is full: it was made for {layout.set_size} bans; nothing of this batch was applied, "
-            "raise the number of bans allowed or ban wider prefixes"
+            "raise firewall.bans_max or ban wider prefixes"
         )
     return refused(refusal.errno, f"the kernel refused a batch of {len(messages)} element messages")

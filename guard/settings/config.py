@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guard.core.address import covers, parse_host, parse_source
+from guard.core.ledger import CAPACITY
 from guard.core.rule import SIP_PORTS, Mode
 from guard.core.units import DAY, HOUR, MINUTE, Duration
 from guard.errors import AddressError, ConfigError
@@ -44,6 +45,8 @@ _KEYS = (
     "control_changes",
 )
 _AMI_KEYS = ("host", "port", "tls", "tls_ca", "username", "secret", "secret_file")
+BANS_LIMIT = 4_000_000
+"""A million bans were measured to take 8 s at a start (docs/performance.md); a set of this size is for who must."""
 _NOWHERE = Place(str(DEFAULT_PATH))
 _LOOPBACK = (parse_source("127.0.0.0/8"), parse_source("::1"))
 
@@ -104,11 +107,15 @@ class Ami:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firewall:
-    """Where bans are kept, the ports that a ban of scope `sip` closes, and the packets per second `slow` lets by."""
+    """Where bans are kept, the ports that a ban of scope `sip` closes, and the packets per second `slow` lets by.
+
+    `bans_max` is how many bans one set holds: those of one scope, family and prefix length.
+    """
 
     backend: Backend = Backend.AUTO
     sip_ports: tuple[int, ...] = SIP_PORTS
     slow_rate: int = 5
+    bans_max: int = CAPACITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +201,7 @@ def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
         mode=table.one("mode", choice("a mode", {mode.value: mode for mode in Mode}), usual.mode),
         ami=_ami(table.table("ami", _AMI_KEYS), file_path),
         logs=read_logs(table.table("logs", LOGS_KEYS), file_path),
-        firewall=_firewall(table.table("firewall", ("backend", "sip_ports", "slow_rate"))),
+        firewall=_firewall(table.table("firewall", ("backend", "sip_ports", "slow_rate", "bans_max"))),
         allow=sources,
         allow_names=names,
         rules=tuple(Folder(*folder) for folder in table.many("rules", file_path)) or usual.rules,
@@ -232,6 +239,7 @@ def _firewall(table: Table) -> Firewall:
         backend=table.one("backend", _backend, usual.backend),
         sip_ports=tuple(port.value for port in table.many("sip_ports", _port)) or usual.sip_ports,
         slow_rate=table.one("slow_rate", whole(1, 1000), usual.slow_rate),
+        bans_max=table.one("bans_max", whole(1_000, BANS_LIMIT), usual.bans_max),
     )
 
 

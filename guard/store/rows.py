@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from guard.core.address import packed, show
+from guard.core.address import Source, packed, show
 from guard.core.ban import Ban
 from guard.core.rule import Evidence, Scope
 from guard.core.units import Instant, Wall
@@ -13,15 +13,15 @@ from guard.core.units import Instant, Wall
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from guard.core.address import Source
     from guard.core.trail import Trace
 
 BAN_COLUMNS = "source, rule, since, until, scope, evidence, strike, offences, events, reason, origin, cause"
 LATEST = (1 << 63) - 1
 """The last instant that a file can hold: in the year 2262."""
 
+_HOST = b"\x04\x20"
 _SCOPES = {scope.value: scope for scope in Scope}
-_EVIDENCE = {evidence.value: evidence for evidence in Evidence}
+EVIDENCE = {evidence.value: evidence for evidence in Evidence}
 
 TEXTS_LIMIT = 4_096
 
@@ -59,7 +59,7 @@ class BanReader:
         ends = self._now + min(until - self._wall, length)
         return Ban(
             source=as_source(source), rule=self._once(rule), since=Instant(ends - length), until=Instant(ends),
-            scope=_SCOPES[scope], evidence=_EVIDENCE[evidence], strike=strike, offences=offences,  # type: ignore[index]
+            scope=_SCOPES[scope], evidence=EVIDENCE[evidence], strike=strike, offences=offences,  # type: ignore[index]
             events=events, reason=self._once(reason), origin=self._once(origin), by=self._once(cause),
         )  # fmt: skip
 
@@ -75,6 +75,8 @@ def as_source(value: object) -> Source:
     """Check that packed bytes are a network; ValueError if not."""
     if not isinstance(value, bytes):
         raise ValueError("its source is none")  # noqa: TRY004
+    if len(value) == 6 and value.startswith(_HOST):  # nearly all: a start reads a million
+        return Source(value)
     return packed(value)
 
 

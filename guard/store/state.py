@@ -6,11 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from guard.core.rule import Evidence
 from guard.core.units import Duration, Instant, Wall
 from guard.store.batch import STRIKES_LIMIT, TRUST_LASTS, TRUST_LIMIT
 from guard.store.records import Allowed, Ended, Learnt, What
-from guard.store.rows import BAN_COLUMNS, BanReader, as_source
+from guard.store.rows import BAN_COLUMNS, EVIDENCE, BanReader, as_source
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from guard.core.address import Source
     from guard.core.ban import Ban
+    from guard.core.rule import Evidence
 
 LIFTED_LIMIT = 10_000
 """Bans lifted by hand, within their length, that are remembered so that nothing brings them back."""
@@ -70,7 +70,7 @@ def load(connection: sqlite3.Connection, wall: Wall, now: Instant) -> State:
     def strike(source: object, evidence: str, count: object, until: object) -> None:
         if type(count) is not int or type(until) is not int or count < 1:
             raise ValueError("its count is none")
-        state.strikes.append((as_source(source), Evidence(evidence), count, Instant(until + shift)))
+        state.strikes.append((as_source(source), EVIDENCE[evidence], count, Instant(until + shift)))
 
     def trust(site: object, account: object, at: object) -> None:
         if not isinstance(account, str):

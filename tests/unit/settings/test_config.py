@@ -54,7 +54,7 @@ def test_every_key_is_read():
     read = config("""
 mode: observe
 ami: {host: pbx.example.org, port: 7777, tls: yes, tls_ca: ca.pem, username: guard, secret: s3cret}
-firewall: {backend: memory, sip_ports: [5060, 5070], slow_rate: 8}
+firewall: {backend: memory, sip_ports: [5060, 5070], slow_rate: 8, bans_max: 1000000}
 allow: [192.0.2.0/24]
 rules: [/opt/rules, more]
 logs: {messages: [a.log, /var/b.log], security: no, logger_conf: logger.conf, timezone: Europe/Berlin}
@@ -81,7 +81,7 @@ control: ../run/a.sock
             logger_conf=Path("/etc/x/logger.conf"),
             timezone="Europe/Berlin",
         ),
-        firewall=Firewall(backend=Backend.MEMORY, sip_ports=(5060, 5070), slow_rate=8),
+        firewall=Firewall(backend=Backend.MEMORY, sip_ports=(5060, 5070), slow_rate=8, bans_max=1_000_000),
         unproven_max=30 * MINUTE,
         allow=read.allow,
         rules=(
