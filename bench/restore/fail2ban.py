@@ -54,7 +54,8 @@ def restored(count):
         started = time.perf_counter()
         server = there.start(
             "chroot", root, "fail2ban-server", "-c", f"{inside}/settings", "-s", f"{inside}/socket",
-            "-p", f"{inside}/pid", "--logtarget", f"{inside}/log", "-xf", "start", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            "-p", f"{inside}/pid", "--logtarget", f"{inside}/log", "-xf", "start",
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         log = Path(folder) / "log"
         while (done := log.read_text(errors="replace").count("] Restore Ban ") if log.exists() else 0) < count:

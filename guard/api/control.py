@@ -73,8 +73,8 @@ class Desk(Protocol):
     def bans(self) -> list[dict[str, object]]:
         """List the active bans."""
 
-    def ban(self, source: Source) -> dict[str, object]:
-        """Return the ban of exactly this source, or the one that covers it; NotFound if there is none."""
+    async def ban(self, source: Source) -> dict[str, object]:
+        """Return the ban of this source, or the one that covers it, with its `trail`; NotFound if there is none."""
 
     async def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
         """Ban by hand; ControlError for a source that is allowed, special, or banned as long already."""
@@ -204,7 +204,7 @@ class ControlServer:
             case Call.BANS:
                 return desk.bans()
             case Call.BAN:
-                return desk.ban(source)
+                return await desk.ban(source)
             case Call.ADD_BAN:
                 return await desk.add_ban(source, request.length or USUAL_LENGTH, request.reason)
             case Call.REMOVE_BAN:

@@ -30,13 +30,17 @@ SHOW = (
     ("evidence", text("evidence")), ("since", time("since")), ("until", time("until")),
     ("left", left("left_seconds")),
 )  # fmt: skip
+TRAIL = (
+    ("AT", time("at")), ("EVENT", text("kind")), ("ACCOUNT", text("account")), ("FROM", source()),
+    ("BY", text("transport")), ("PORT", text("port")),
+)  # fmt: skip
 
 
 def add_to(commands: Commands) -> None:
     """Add the noun and its verbs."""
     verbs = add_noun(commands, "bans", "Who is banned, and bans by hand.")
     add_command(verbs, "list", _list, "List the active bans.", "bans list", "bans list -o json | jq -r '.[].source'")
-    about = "Show the ban of an address or network, also if a ban of a wider network covers it."
+    about = "Show the ban of an address or network and what led to it, also if a ban of a wider network covers it."
     add_command(verbs, "show", _show, about, "bans show 198.51.100.7").add_argument("address", metavar="ADDRESS")
     about = "Let an address or network in again before its time. To never ban it again: astguard allow add."
     remove = add_command(verbs, "remove", _remove, about, "bans remove 198.51.100.7")
@@ -65,7 +69,11 @@ def _show(options: Namespace) -> int:
     if ban.get("source") != show(wanted):
         covering = short_source(as_text(ban.get("source")))
         note(f"{show_short(wanted)} has no ban of its own; the ban of {covering} covers it")
-    Output(options).one(SHOW, ban)
+    output, trail = Output(options), ban.get("trail")
+    output.one(SHOW, ban)
+    if isinstance(trail, list) and trail and not output.as_json:
+        print()
+        output.list(TRAIL, [trace for trace in trail if isinstance(trace, dict)], "")
     return 0
 
 

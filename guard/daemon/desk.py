@@ -14,7 +14,7 @@ from guard.core.units import SECOND, Duration
 from guard.daemon.exposure import REMEDY
 from guard.errors import ControlError, FirewallError, NotFound
 from guard.wire.control import describe_rule
-from guard.wire.describe import describe_ban, show_time
+from guard.wire.describe import describe_ban, describe_trace, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -166,12 +166,14 @@ class Desk:
         now, wall = self._enforcer.now(), self._enforcer.wall()
         return [describe_ban(ban, now, wall) for ban in self._engine.ledger]
 
-    def ban(self, source: Source) -> dict[str, object]:
-        """Return the ban of this source, or the one that covers it."""
+    async def ban(self, source: Source) -> dict[str, object]:
+        """Return the ban of this source, or the one that covers it, with the events that led to it."""
         ban = self._engine.ledger.get(source) or self._engine.ledger.covering(source)
         if ban is None:
             raise NotFound(f"{show_short(source)} is not banned; 'astguard bans list' shows who is")
-        return self._describe(ban)
+        keeper = self._enforcer.recorder.keeper
+        trail = [] if keeper is None else await keeper.trail(ban.source)
+        return {**self._describe(ban), "trail": [describe_trace(trace) for trace in trail]}
 
     async def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
         """Ban by hand."""

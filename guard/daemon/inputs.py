@@ -99,6 +99,7 @@ _TAKEN: Mapping[str, Callable[[Inputs], object]] = {
 }
 _AT_START: Mapping[str, Callable[[Inputs], object]] = {
     "firewall.backend": lambda read: read.config.firewall.backend,
+    "firewall.bans_max": lambda read: read.config.firewall.bans_max,
     "state": lambda read: read.config.state,
     "metrics": lambda read: read.config.metrics,
     "control": lambda read: (read.config.control, read.config.control_changes),

@@ -81,6 +81,7 @@ class Keeper:
         wall_ns: Callable[[], int],
     ) -> None:
         self.receipts = Receipts(loop)
+        self.read_trail: Callable[[Source], list[dict[str, object]]] = _nothing
         self._engine = engine
         self._loop = loop
         self._mono_ns = mono_ns
@@ -183,6 +184,11 @@ class Keeper:
         lifted = self._lifted.get(source)
         return lifted is not None and until <= lifted + SLACK
 
+    async def trail(self, source: Source) -> list[dict[str, object]]:
+        """Return the events that led to the last ban of a source, as the store has them."""
+        await self.stored()
+        return await asyncio.to_thread(self.read_trail, source)
+
     async def stored(self) -> bool:
         """Wait until everything kept so far is on the disk; False if it is not."""
         if self._store is None:
@@ -268,3 +274,7 @@ class Keeper:
 
     def _wall(self) -> Wall:
         return Wall(self._wall_ns())
+
+
+def _nothing(_source: Source) -> list[dict[str, object]]:
+    return []

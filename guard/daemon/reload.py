@@ -85,7 +85,8 @@ class Reloader:
 
 def _as_running(new: Inputs, old: Inputs) -> Inputs:
     """Keep what only a start can change, so that the next reload names it again."""
-    firewall = replace(new.config.firewall, backend=old.config.firewall.backend)
+    held = old.config.firewall
+    firewall = replace(new.config.firewall, backend=held.backend, bans_max=held.bans_max)
     at_start = {name: getattr(old.config, name) for name in ("state", "metrics", "control", "control_changes")}
     config = replace(new.config, firewall=firewall, **at_start)
     return new._replace(config=config)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from guard.errors import StoreError, StoreUnreadable
 from guard.store import place
 from guard.store.schema import connect, is_busy, is_damage
-from guard.store.state import State, load
+from guard.store.state import State, load, read_trail
 from guard.store.writer import Writer, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from guard.core.address import Source
     from guard.core.units import Instant, Wall
 
 log = logging.getLogger("astguard")
@@ -65,6 +66,14 @@ class Claim:
     def writer(self, on_written: Callable[[int, str], None], on_behind: Callable[[], None]) -> Writer:
         """Make the writer; not started yet."""
         return Writer(self.path, on_written=on_written, on_behind=on_behind, behind=self.problem, unread=self._unread)
+
+    def trail(self, source: Source) -> list[dict[str, object]]:
+        """Return the events that led to the last ban of a source; nothing if none are known or can be read."""
+        try:
+            return read_trail(self.path, source)
+        except sqlite3.Error as error:
+            log.warning("what led to a ban cannot be read: %s", error)
+            return []
 
     def release(self) -> None:
         """Let another process have it."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from guard.core.trail import TRAIL_LIMIT
 from guard.core.units import Duration, Instant, Wall
 from guard.store.batch import STRIKES_LIMIT, TRUST_LASTS, TRUST_LIMIT
 from guard.store.records import Allowed, Ended, Learnt, What
 from guard.store.rows import BAN_COLUMNS, EVIDENCE, BanReader, as_source
+from guard.store.schema import BUSY_SECONDS
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
 
@@ -117,6 +119,21 @@ def load(connection: sqlite3.Connection, wall: Wall, now: Instant) -> State:
     for newest_first in (state.strikes, state.trust):
         newest_first.reverse()  # what is taken back last is forgotten last
     return state
+
+
+def read_trail(path: Path, source: Source) -> list[dict[str, object]]:
+    """Read the events that led to the last ban of a source; nothing if none are known. sqlite3.Error on trouble."""
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    try:
+        query = "SELECT trail FROM history WHERE source = ? AND what = ? ORDER BY id DESC LIMIT 1"
+        row = connection.execute(query, (source, What.BAN.value)).fetchone()
+    finally:
+        connection.close()
+    try:
+        found = json.loads(row[0]) if row else []
+    except (ValueError, RecursionError):
+        return []
+    return [trace for trace in found[:TRAIL_LIMIT] if isinstance(trace, dict)] if isinstance(found, list) else []
 
 
 def _read_bans(connection: sqlite3.Connection, state: State, wall: Wall, now: Instant) -> None:

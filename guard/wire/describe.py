@@ -10,6 +10,8 @@ from guard.core.text import printable
 from guard.core.units import SECOND, Duration, Instant
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from guard.core.alarm import Alarm
     from guard.core.ban import Ban
     from guard.core.units import Wall
@@ -49,6 +51,17 @@ def describe_replayed(ban: Ban) -> dict[str, object]:
         "events": ban.events,
         "evidence": ban.evidence.value,
         "by": ban.by,
+    }
+
+
+def describe_trace(trace: Mapping[str, object]) -> dict[str, object]:
+    """Return the contract object of an event that led to a ban, of a row of the store; its account fit to be shown."""
+    at, port = trace.get("at"), trace.get("port")
+    return {
+        "at": show_time(at) if isinstance(at, int) else None,
+        **{key: printable(str(trace.get(key, "")), ACCOUNT_LIMIT) for key in ("kind", "service", "account", "source")},
+        "transport": printable(str(trace.get("transport", "")), ACCOUNT_LIMIT),
+        "port": port if isinstance(port, int) else None,
     }
 
 

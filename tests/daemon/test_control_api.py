@@ -73,7 +73,7 @@ class Paper:
     def bans(self):
         return self.list
 
-    def ban(self, source):
+    async def ban(self, source):
         for ban in self.list:
             if covers(parse_source(ban["source"]), source):
                 return ban
@@ -86,7 +86,7 @@ class Paper:
         return {**BANS[0], "source": show(source), "rule": "manual", "reason": reason}
 
     async def remove_ban(self, source):
-        ban = self.ban(source)
+        ban = await self.ban(source)
         if ban["source"] != show(source):
             raise NotFound(f"{show(source)} has no ban of its own; the ban of {ban['source']} covers it")
         return ban

@@ -106,7 +106,7 @@ def test_a_command_may_not_allow_everybody_either(desk, everybody):
     with pytest.raises(ControlError, match=f"{everybody} is everybody; to watch without bans, write 'mode: observe'"):
         run(desk.add_allow(parse_source(everybody), None))
     assert desk.allowed() == []
-    assert desk.ban(banned)
+    assert run(desk.ban(banned))
 
 
 def test_who_wants_to_lift_a_part_of_a_ban_is_told_of_the_whole(desk):

@@ -14,7 +14,7 @@ from tests.daemon.linking import SECRET
 from tests.daemon.test_service import ATTACKER, SVCRACK, command, configure, guarding
 from tests.scripted_asterisk import ScriptedAsterisk, events_of
 
-ROOM = "make room or mend the disk"
+WRONG = "Challenge: 1795354577/ddc0\r\nResponse: a136\r\nExpectedResponse: "
 
 
 def lives(tmp_path, *stories, ends=signal.SIGTERM, between=None):
@@ -183,3 +183,26 @@ def test_a_state_without_a_folder_is_refused_with_a_remedy(tmp_path):
         assert "Traceback" not in err
 
     within(whole())
+
+
+def test_what_led_to_a_ban_is_shown_and_harmless(tmp_path):
+    hostile = "a\x1b[31mb\u202e" + "c" * 300
+
+    async def attack(pbx, guard):
+        for number in range(6):
+            await pbx.send(pbx.event("ChallengeResponseFailed", account=hostile, session=f"call-{number}", tail=WRONG))
+        await guard.says("WARNING ban 198.51.100.7/32")
+
+    async def shown(pbx, guard):
+        ban = await guard.ask("bans", "show", "198.51.100.7")
+        assert [trace["kind"] for trace in ban["trail"]] == ["ChallengeResponseFailed"] * 5
+        trace = ban["trail"][0]
+        assert (trace["source"], trace["transport"], trace["port"]) == ("198.51.100.7/32", "UDP", 5060)
+        assert trace["account"].startswith("a\\x1b[31mb\\u202ec")
+        assert len(trace["account"]) <= 80
+        code, out, _ = await guard.cli("bans", "show", "198.51.100.7")
+        assert code == 0
+        assert out.count("ChallengeResponseFailed") == 5
+        assert all(line.isprintable() for line in out.splitlines())
+
+    lives(tmp_path, attack, shown)

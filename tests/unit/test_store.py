@@ -35,6 +35,7 @@ from guard.store.records import (
     What,
 )
 from guard.store.schema import STEPS, VERSION, connect
+from guard.store.state import read_trail
 
 NOW = Instant(500 * HOUR)
 WALL = 1_800_000_000 * SECOND
@@ -151,6 +152,22 @@ def test_events_that_led_to_a_ban_are_kept_as_data(file):
     assert first == second
     assert (first["account"], first["source"], first["port"]) == (HOSTILE, "198.51.100.7/32", 5060)
     assert "DROP TABLE" in reason
+
+
+@pytest.mark.parametrize("wrong", ["", "{", "5", "[5]", "[" * 100_000])
+def test_a_trail_that_is_none_is_an_empty_one(file, path, wrong):
+    write(file, [banned(ban())])
+    assert read_trail(path, ONE) == read_trail(path, TWO) == []
+    file.execute("UPDATE history SET trail = ?", (wrong,))
+    assert read_trail(path, ONE) == []
+
+
+def test_the_trail_of_the_last_ban_is_read(file, path):
+    def trace(account):
+        return Trace(WALL, Kind.CHALLENGE_RESPONSE_FAILED, Service.PJSIP, account, "s", ONE, Transport.UDP, 5060)
+
+    write(file, [banned(ban(), [trace("old")]), ended(ban()), banned(ban(), [trace("new")])])
+    assert [entry["account"] for entry in read_trail(path, ONE)] == ["new"]
 
 
 def test_strikes_come_back_and_a_lifted_ban_takes_them_off(file, found):
