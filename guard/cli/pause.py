@@ -38,7 +38,7 @@ def _pause(options: Namespace) -> int:
 
 def _resume(options: Namespace) -> int:
     answer = ask(options, Request(Call.RESUME))
-    Output(options).done(answer, f"resumed: {_bans(answer)} in force again")
+    Output(options).done(answer, f"resumed: {_bans(answer)} going back into the kernel")
     return 0
 
 

@@ -56,7 +56,7 @@ class Enforcer:
     ) -> None:
         self.engine = engine
         self.firewall = firewall
-        self.upkeep = Upkeep(engine, firewall, layout, self.now)
+        self.upkeep = Upkeep(engine, firewall, layout, self.now, self.wall)
         self.recorder = recorder
         self.latency = Latency()
         self.problem, self.paused = "", False  # paused: the kernel holds nothing, on purpose

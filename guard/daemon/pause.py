@@ -82,7 +82,7 @@ class Pause:
         self.start()
         self._enforcer.resume()
         bans = len(self._enforcer.engine.ledger)
-        log.warning("resume: bans=%d are in force again, mode=%s", bans, self.mode, extra=about(MessageId.RESUME))
+        log.warning("resume: bans=%d go back into the kernel, mode=%s", bans, self.mode, extra=about(MessageId.RESUME))
 
     def restore(self, note: str | None) -> None:
         """Take back, before the enforcer starts, a pause of an earlier life that is not over."""

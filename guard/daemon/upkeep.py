@@ -21,12 +21,13 @@ from guard.errors import FirewallError, TableGone
 from guard.firewall import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from guard.core.address import Source
     from guard.core.ban import Ban
     from guard.core.engine import Engine
     from guard.core.event import SecurityEvent
+    from guard.core.units import Wall
     from guard.firewall import Firewall, Layout, News
 
 log = logging.getLogger("astguard")
@@ -41,7 +42,9 @@ _BANNED = frozenset({Outcome.ALREADY_BANNED, Outcome.AFTER_BAN})
 class Upkeep:
     """Brings layout and bans to the kernel. `gone`: the table has to be made again; `by`: who was last seen at it."""
 
-    def __init__(self, engine: Engine, firewall: Firewall, layout: Layout, now: Callable[[], Instant]) -> None:
+    def __init__(
+        self, engine: Engine, firewall: Firewall, layout: Layout, now: Callable[[], Instant], wall: Callable[[], Wall]
+    ) -> None:
         self.layout = layout
         self.gone = False
         self.half_done: Collection[Source] = ()  # whose bans are in the kernel although bring() failed
@@ -50,6 +53,7 @@ class Upkeep:
         self._engine = engine
         self._firewall = firewall
         self._now = now
+        self._wall = wall
         self._layout_due = self._ports_due = False
         self._damaged = False  # others changed the layout, and the bans are still there
         self._accept_due: dict[Source, bool] = {}  # who is accepted by now, or no longer
@@ -168,6 +172,8 @@ class Upkeep:
         except FirewallError:
             self.recovery.lose([ban.source for ban in reversed(bans)], replaced=replaced)
             raise
+        else:
+            self._confirm(ban.source for ban in bans)
 
     def tidy(self) -> None:
         """Remove sets that hold nothing."""
@@ -206,12 +212,19 @@ class Upkeep:
         first = [change.ban for change in due if change.op is Op.ADD] + self.recovery.first(ledger, now)
         bans = {ban.source: ban for ban in first[:BATCH]}
         self._set_up(list(bans.values()))
+        self._confirm(bans)
         self.half_done = bans.keys()
         rest = [change for change in due if change.op is Op.REMOVE or change.ban.source not in bans]
         self._firewall.apply(rest, now)  # setup() keeps what is left, also what was to be lifted
         self.gone = False
         if self.recovery:
             log.info("our table is back with %d bans, %d follow", len(bans), len(self.recovery))
+
+    def _confirm(self, sources: Iterable[Source]) -> None:
+        """Note that the kernel has these bans, if that was not known: after a pause."""
+        wall = self._wall()
+        for source in sources:
+            self._engine.confirm(source, wall)
 
     def _wait(self) -> Duration:
         return self.recovery.wait(self._now())

@@ -363,7 +363,7 @@ def test_a_pause_says_until_when_and_resume_what_is_back(astguard, desk):
     )  # fmt: skip
     assert astguard("pause")[1] == "paused until 'astguard resume': 1,234 bans are lifted, new ones are only said\n"
     assert desk.asked == [30 * MINUTE, None]
-    assert astguard("resume") == (0, "resumed: 1 ban is in force again\n", "")
+    assert astguard("resume") == (0, "resumed: 1 ban is going back into the kernel\n", "")
     assert json.loads(astguard("resume", "-o", "json")[1]) == {"bans": 1}
 
 

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from guard.core.address import parse_source
 from guard.core.event import Transport
 from guard.core.outcome import Outcome
 from guard.core.rule import Mode
@@ -67,7 +68,7 @@ def test_all_are_let_in_at_once_and_back_afterwards_for_what_is_left(house, paus
     assert (house.held, len(house.engine.ledger)) == (set(), 0)
     assert [line for line in caplog.messages if not line.startswith("ban")] == [
         "pause: nobody is kept out for 30m; bans=2 are kept in mind",
-        "resume: bans=2 are in force again, mode=enforce",
+        "resume: bans=2 go back into the kernel, mode=enforce",
         "expire 198.51.100.1/32 rule=guessing strike=1",
         "expire 198.51.100.2/32 rule=guessing strike=1",
     ]
@@ -113,6 +114,29 @@ def test_who_is_banned_and_heard_in_a_pause_is_no_ban_without_effect(house, paus
         assert not house.kernel.table, "nobody looks for the table, or makes it again"
         house.enforcer.check()
         pause.begin(MINUTE)
+
+
+def test_who_is_heard_although_his_ban_is_back_is_a_ban_without_effect_again(house, pause):
+    attack(house, ONE, TWO)
+    pause.begin(MINUTE)
+    house.loop.advance(MINUTE + SECOND)
+    now = house.loop.now
+    outcomes = house.engine.handle([event(ONE, at=now) for _ in range(20)], now, now)
+    assert set(outcomes) == {Outcome.AFTER_BAN}
+    house.enforcer.settle()
+    assert house.counts["alarms.raised"] == 1
+
+
+def test_many_bans_go_back_in_pieces_and_each_is_known_to_be_there(house, pause):
+    many = [parse_source(f"10.0.{number >> 8}.{number & 255}") for number in range(12_000)]
+    attack(house, *many)
+    assert len(house.held) == 12_000
+    pause.begin(MINUTE)
+    assert house.held == set()
+    house.loop.advance(MINUTE)
+    assert len(house.held) == 12_000
+    wall = {house.engine.ledger.confirmed(source) for source in many}
+    assert wall == {START + MINUTE}
 
 
 def test_the_length_can_be_changed_and_a_pause_without_length_ends_by_command_only(house, pause):

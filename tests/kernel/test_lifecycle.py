@@ -109,7 +109,7 @@ def test_a_pause_lets_everybody_in_and_its_end_puts_the_bans_back_for_what_is_le
             assert elements(place, "all4_32") == {}
             await guard.ask("pause", "--for", "1s")
             assert ours(place) == []
-            await guard.says("resume: bans=1 are in force again", 2)
+            await guard.says("resume: bans=1 go back into the kernel", 2)
             settled(lambda: set(elements(place, "sip4_32")), {"198.51.100.11"})
 
     story(told)
