@@ -54,6 +54,7 @@ def _setup(options: Namespace) -> int:
     from guard.host import access
     from guard.host.place import find_asterisk
     from guard.setup.configuration import config_now
+    from guard.setup.plan import LOGGER_RELOAD, MANAGER_RELOAD
     from guard.setup.record import FOLDER
 
     path: Path = (options.config or common.DEFAULT_CONFIG).absolute()
@@ -76,7 +77,12 @@ def _setup(options: Namespace) -> int:
     if plan.changes or plan.join_group:
         _ask(options, "Do this?")
         _carry_out(output, plan, place, path.parent / FOLDER)
-    return _prove(output, plan, place)
+        return _prove(output, plan, place)
+    try:
+        return _prove(output, plan, place)
+    except HostError:  # all is written, but perhaps the run that wrote it could not tell Asterisk
+        _reload(place, [MANAGER_RELOAD, LOGGER_RELOAD])
+        return _prove(output, plan, place)
 
 
 def make_plan(options: Namespace, place: Place, path: Path, config: Config) -> Plan:
@@ -218,7 +224,7 @@ def _prove(output: Output, plan: Plan, place: Place) -> int:
         return 0
     print(f"{paint('heard', GREEN)} a security event of its own login from Asterisk (AMI {heard.version})")
     print("Next: 'astguard check', then start it: systemctl restart astguard, or 'astguard run'")
-    print("It only observes. Content with what it says? Write 'mode: enforce' and restart it")
+    print("It only observes. Content with what it says? Write 'mode: enforce', then 'astguard reload'")
     return 0
 
 
@@ -239,7 +245,10 @@ def _undo(options: Namespace, folder: Path) -> int:
     said = list(undo(folder))
     output.done({"undone": said}, "\n".join(printable(line, TEXT_LIMIT) for line in said))
     if record.reloads:
-        _reload(find_asterisk(options.asterisk_conf), record.reloads)
+        try:
+            _reload(find_asterisk(options.asterisk_conf), record.reloads)
+        except HostError as error:
+            note(f"all is taken back, but Asterisk was not told: {error}")
     return 0
 
 

@@ -24,7 +24,10 @@ def examine(facts: Facts, checks: Iterable[Check] = CHECKS) -> list[Finding]:
             unable.add(check.name)
             continue
         found = list(check.look(facts)) or [Finding(check.name, Severity.OK, check.fine)]
-        unable |= {check.name} if any(finding.severity is Severity.SERIOUS for finding in found) else set()
+        if any(finding.severity is Severity.SERIOUS for finding in found):
+            unable.add(check.name)
+        if facts.place is None:
+            unable.add("asterisk")
         findings += found
     order = list(Severity)
     return sorted(findings, key=lambda finding: -order.index(finding.severity))

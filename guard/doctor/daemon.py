@@ -41,7 +41,11 @@ def mode(facts: Facts) -> Iterator[Finding]:
     if facts.status is None and facts.config_problem:
         yield _not_running("mode")
     elif (facts.status or {}).get("mode", facts.config.mode) == Mode.OBSERVE:
-        yield note("mode", "mode observe: bans are said, not made", "content with what it says? write 'mode: enforce'")
+        yield note(
+            "mode",
+            "mode observe: bans are said, not made",
+            "content with what it says? write 'mode: enforce', then 'astguard reload'",
+        )
 
 
 def self_test(facts: Facts) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from guard.asterisk.manager import Listener
 from guard.doctor.finding import Check, Finding, note, serious, warning
 
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ FLUSHERS = {
 
 def asterisk(facts: Facts) -> Iterator[Finding]:
     """Find no Asterisk."""
-    if facts.place is None:
-        yield serious("asterisk", facts.no_place, "if Asterisk runs on another host, run doctor there too")
+    if facts.place is None and not Listener("AMI", facts.config.ami.host, "", "").is_loopback:
+        yield note(
+            "asterisk", f"Asterisk is on {facts.config.ami.host}: its files are not here", "run doctor there too"
+        )
+    elif facts.place is None:
+        yield serious("asterisk", facts.no_place, "astguard guards the host that Asterisk runs on")
     elif not facts.place.running:
         yield warning("asterisk", "Asterisk is not running", "systemctl start asterisk")
 

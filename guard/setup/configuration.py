@@ -55,9 +55,7 @@ def plan_configuration(plan: Plan, path: Path, place: Place, proposals: list[Pro
     data = before or b""
     named = _named(path, data)
     sections = {
-        "mode": [
-            "mode: observe             # says whom it would ban, bans nobody; content with it? write 'mode: enforce'"
-        ],
+        "mode": ["mode: observe             # says whom it would ban, bans nobody; content with it? write 'enforce'"],
         "ami": _ami(plan),
         "logs": []
         if place.etc == Config().logs.logger_conf.parent

@@ -157,6 +157,9 @@ def _target(conf: Conf, place: Place) -> Path:
 
 def _general(conf: Conf, manager: Manager, *, close_ami: bool) -> list[str]:
     lines = [] if manager.enabled else ["enabled = yes"]
+    if close_ami:
+        doors = [door for door in manager.listeners[1:] if not door.is_loopback]
+        lines += [f"tlsbindaddr = 127.0.0.1:{door.port}" for door in doors]
     # Switched on by us, it opens to this host alone.
     if close_ami or (not manager.enabled and conf.section("general").find("bindaddr") is None):
         lines.append("bindaddr = 127.0.0.1")
@@ -198,7 +201,7 @@ def _prove_manager(plan: Plan, conf: Conf, *, close_ami: bool) -> None:
     manager = read_manager(conf)
     user = manager.user(plan.username)
     fits = user is not None and user.secret == plan.secret and user.hears_security and manager.enabled
-    if not fits or conf.broken or (close_ami and not manager.listeners[0].is_loopback):
+    if not fits or conf.broken or (close_ami and not all(door.is_loopback for door in manager.listeners)):
         why = conf.broken or "other lines of it, or of what it includes, get in the way"
         text = f"{conf.path} would not come out as meant: {printable(why, 400)}"
         raise HostError(f"{text}; do it by hand, docs/asterisk.md shows the lines")

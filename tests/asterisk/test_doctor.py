@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +149,33 @@ def test_who_else_has_a_say_in_packets(lab, shell, usual):
     assert "flush ruleset" in found["flush"][0]["text"]
     assert "chain ip early/c takes packets out of connection tracking" in found["ahead"][0]["text"]
     assert found["fail2ban"][0]["text"].startswith("fail2ban is on for Asterisk too (asterisk)")
+
+
+def test_rules_of_both_kinds_side_by_side(lab, shell, usual):
+    """As on a PBX where iptables-legacy was chosen, and nftables came with astguard's own table or another's."""
+    lab.pbx.run("iptables-legacy", "-t", "raw", "-A", "PREROUTING", "-j", "ACCEPT", check=True)
+    lab.pbx.run("nft", "add", "table", "ip", "other", check=True)
+    try:
+        (line,) = shell.findings()["tables"]
+    finally:
+        lab.pbx.run("nft", "delete", "table", "ip", "other", check=False)
+        lab.pbx.run("iptables-legacy", "-t", "raw", "-F", check=False)
+    assert line["severity"] == "note"
+    assert "iptables-legacy (ip raw) and of nftables (ip other)" in line["text"]
+
+
+@pytest.mark.parametrize(
+    ("offset", "severity", "says"), [("+60s", "serious", "behind"), ("-10s", "warning", "ahead of")]
+)
+def test_a_clock_that_is_wrong(shell, usual, offset, severity, says):
+    """This host's, as the doctor sees it: Asterisk's event tells the other."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    assert library, "no libfaketime; script/test installs it"
+    wrong = [f"LD_PRELOAD={library}", f"FAKETIME={offset}", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+    done = shell.run("env", *wrong, shell.python, "-m", "guard", "doctor", "-o", "json")
+    (line,) = [line for line in json.loads(done.stdout) if line["check"] == "clock"]
+    assert line["severity"] == severity
+    assert f"s {says} this host's" in line["text"]
 
 
 def test_a_log_closed_to_the_user_of_the_service(lab, shell, usual):

@@ -187,6 +187,19 @@ def test_asterisk_reads_what_setup_wrote_as_it_was_meant(lab, tmp_path):
             assert ami.wait_for(Response="Error")["Message"] == "Permission denied"
 
 
+def test_ami_over_tls_is_closed_with_it(lab, tmp_path):
+    with (
+        lab.asterisk.configured(manager_conf=manager(), reload="manager reload"),
+        admin(lab, tmp_path / "admin") as shell,
+    ):
+        done = shell.astguard("setup", "--yes", "--bind-loopback")
+        assert done.returncode == 0, done.stdout + done.stderr
+        listening = shell.run("ss", "-Hltn", "( sport = :5038 or sport = :5039 )").stdout.split()[3::5]
+        assert sorted(listening) == ["127.0.0.1:5038", "127.0.0.1:5039"]
+        assert shell.astguard("setup", "--undo", "--yes").returncode == 0
+        assert "127.0.0.1" not in shell.run("ss", "-Hltn", "( sport = :5038 or sport = :5039 )").stdout
+
+
 def test_the_user_of_the_service_joins_asterisk_s_group_and_leaves_it(lab, tmp_path):
     with bare_pbx(lab, DEBIAN), admin(lab, tmp_path / "admin") as shell:
         shell.run("groupadd", "--system", "asterisk")

@@ -187,3 +187,39 @@ def test_a_silent_asterisk_is_an_error(host, capsys, monkeypatch):
     monkeypatch.setattr(carry, "hear_own_login", lambda *_, **__: Heard("11.0.0", own_login=True))
     code, out, _ = run(capsys, "--yes", "-o", "json")
     assert (code, json.loads(out)["self_test"]) == (0, "ok")
+
+
+def test_a_second_run_tells_asterisk_what_the_first_could_not(host, capsys, monkeypatch):
+    """All is written, but Asterisk has not read it: nothing is left to do but to tell it."""
+    place = replace(place_module.find_asterisk(), running=True)
+    monkeypatch.setattr(place_module, "find_asterisk", lambda *_: place)
+    told = []
+
+    def say(_, command):
+        told.append(command)
+        if len(told) == 1:
+            raise HostError("no answer")
+
+    def hear(*_, **__):
+        if "logger reload" not in told:
+            raise HostError("no login")
+        return Heard("11.0.0", own_login=True)
+
+    monkeypatch.setattr(Place, "say", say)
+    monkeypatch.setattr(carry, "hear_own_login", hear)
+    monkeypatch.setattr(carry, "SECONDS", 0)
+    assert run(capsys, "--yes")[::2] == (1, "astguard: no answer\n")
+    code, out, _ = run(capsys, "--yes")
+    assert (code, told) == (0, ["manager reload", "manager reload", "logger reload"])
+    assert "Everything is there already." in out
+
+
+def test_an_undo_without_asterisk_says_that_it_was_not_told(host, capsys, monkeypatch):
+    assert run(capsys, "--yes")[0] == 0
+
+    def nowhere(*_):
+        raise HostError("no Asterisk found")
+
+    monkeypatch.setattr(place_module, "find_asterisk", nowhere)
+    code, _, err = run(capsys, "--undo", "--yes")
+    assert (code, "all is taken back, but Asterisk was not told: no Asterisk found" in err) == (0, True)

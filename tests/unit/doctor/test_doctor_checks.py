@@ -115,6 +115,7 @@ BAD = [
     ("trunks", "warning", replace(GOOD, config=Config()), "sip.example.org is not on the allowlist"),
     ("asterisk-files", "note", replace(GOOD, unread=("pjsip.conf:9: the output of a program (#exec)",)), "#exec"),
     ("asterisk", "serious", replace(GOOD, place=None, no_place="no Asterisk found"), "no Asterisk found"),
+    ("asterisk", "note", replace(GOOD, place=None, config=parse_config(b"ami: {host: 203.0.113.9, secret_file: x}\n")), "its files are not here"),
     ("asterisk", "warning", replace(GOOD, place=replace(PLACE, running=False)), "not running"),
     ("tables", "note", replace(GOOD, legacy=frozenset({"ip filter"})), "iptables-legacy (ip filter)"),
     ("flush", "note", replace(GOOD, services=frozenset({"nftables"}), flushes_all=True), "flush ruleset"),

@@ -97,6 +97,11 @@ def test_the_user_goes_where_the_layout_has_it(pbx, files, target, new):
         ("[general]\nenabled=yes\nbindaddr=0.0.0.0\n", False, ["AMI on 0.0.0.0:5038"]),
         ("[general]\nenabled=yes\nbindaddr=0.0.0.0\nport=5040\n", True, ["AMI on 127.0.0.1:5040"]),
         ("[general]\nenabled=yes\n", True, ["AMI on 127.0.0.1:5038"]),
+        (
+            "[general]\nenabled=yes\nbindaddr=::\ntlsenable=yes\ntlsbindaddr=[::]:5040\n",
+            True,
+            ["AMI on 127.0.0.1:5038", "AMI over TLS on 127.0.0.1:5040"],
+        ),
     ],
 )
 def test_ami_is_switched_on_and_closed_with_consent_only(pbx, general, close, listens):
