@@ -63,7 +63,7 @@ PLANTED = [
     ("the log and AMI are added up", "core/sender.py", "return counts[mine] <= counts[1 - mine], counts[mine]", "return False, counts[mine]", ATTEMPTS),
     ("a reload forgets what was counted", "core/tracks.py", "if track is not None and track.follow(rule, mode):", "if track is None:", LAWS),
     ("a shorter window forgets too much at its next turn", "core/window.py", "max(self._turn_at, self._turn_at - self.span + span)", "self._turn_at - self.span + span", LAWS),
-    ("who waits is banned by a rule that only observes", "core/judge.py", "due.track.observes or due.track not in self._tracks", "False", "tests/unit/test_reload.py"),
+    ("who waits is banned by a rule that only observes", "core/judge.py", "due.track.observes or due.track not in self._tracks", "False", "tests/unit/test_engine_reload.py"),
     ("what is allowed for a time stays allowed", "daemon/permits.py", "if until is not None and until <= now", "if until is not None and until <= 0", "tests/unit/test_permits.py"),
     ("rules ban in a pause", "daemon/pause.py", "return self._mode if self.span is None else Mode.OBSERVE", "return self._mode", "tests/daemon/test_pause.py"),
     ("a pause lasts longer than it was meant to", "daemon/pause.py", "min(until - wall, until - since)", "until - wall", "tests/daemon/test_pause.py"),
