@@ -21,6 +21,10 @@ ANSWER = 5.0
 """Seconds that an answer or a report waits for the disk before it says that nothing is stored yet."""
 
 
+SLICE = 250
+"""Changes reported in one turn of the event loop: some 8 ms. Thousands of bans may be on the disk, or over, at once."""
+
+
 class OnKept(Protocol):
     """Told of each change once it is on the disk, or once it is known that it is not."""
 
@@ -36,6 +40,8 @@ class Receipts:
         self.on_kept: OnKept = _nobody
         self._loop = loop
         self._changes: deque[tuple[int, Change]] = deque()  # to be reported, by the number of their record
+        self._known: deque[tuple[int, bool]] = deque()  # up to which number it is known, and whether they are stored
+        self._teller: asyncio.TimerHandle | None = None
         self._answers: deque[tuple[int, asyncio.Future[bool]]] = deque()
         self._sent = 0
         self._done = 0
@@ -52,9 +58,9 @@ class Receipts:
 
     def refused(self, change: Change | None) -> None:
         """Take note of a record that the store did not take."""
-        self.tell_all()  # the earlier first
         if change is not None:
-            self.on_kept(change, stored=False)
+            self._changes.append((self._sent, change))
+        self.tell_all()
 
     def done(self, count: int, problem: str) -> None:
         """Take note that the store has come as far as `count`; with a problem nothing of it is on the disk."""
@@ -82,14 +88,34 @@ class Receipts:
         self._tell(self._sent, stored=False)
 
     def close(self) -> None:
-        """Give up the timer, and report what is left."""
-        if self._patience is not None:
-            self._patience.cancel()
-        self.tell_all()
+        """Give up the timers, and report what is left."""
+        for timer in (self._patience, self._teller):
+            if timer is not None:
+                timer.cancel()
+        self._known.append((self._sent, False))
+        while self._report():
+            pass
 
     def _tell(self, count: int, *, stored: bool) -> None:
-        while self._changes and self._changes[0][0] <= count:
-            self.on_kept(self._changes.popleft()[1], stored=stored)
+        """Report, a slice at a time, all changes up to this number."""
+        if self._known and self._known[-1][1] is stored:
+            self._known.pop()
+        self._known.append((count, stored))
+        if self._teller is None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._teller = self._loop.call_later(0, self._go_on) if self._report() else None
+
+    def _report(self) -> bool:
+        """Report one slice of what is known; tell whether more is left."""
+        for _ in range(SLICE):
+            while self._known and (not self._changes or self._changes[0][0] > self._known[0][0]):
+                self._known.popleft()
+            if not self._known:
+                return False
+            self.on_kept(self._changes.popleft()[1], stored=self._known[0][1])
+        return True
 
     def _be_patient(self) -> None:
         self._patient_until = self._sent

@@ -16,7 +16,7 @@ from guard.core.units import HOUR, MINUTE, SECOND, Instant
 from guard.daemon import keeper as keeping
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.keeper import Keeper
-from guard.daemon.receipts import ANSWER
+from guard.daemon.receipts import ANSWER, SLICE
 from guard.daemon.recorder import Recorder
 from guard.daemon.takeover import take_over
 from guard.firewall import Layout
@@ -176,6 +176,31 @@ def test_a_store_that_takes_no_more_holds_up_no_report(house, said):
     one, two = said()
     assert (one.split()[1], two.split()[1]) == ("198.51.100.1/32", "198.51.100.2/32")
     assert two.endswith("stored=no")
+
+
+def test_a_storm_is_reported_in_slices_in_order_and_as_it_was(house, said):
+    """A thousand lines at once would hold the loop for 30 ms, and a hundred thousand for seconds."""
+    sources = [f"203.0.{number >> 8}.{number & 255}" for number in range(3 * SLICE)]
+    for source in sources:
+        house.attack(parse_source(source), transport=Transport.TCP)
+    said()  # an alarm needs no disk
+    house.disk.write()
+    assert len(said()) == SLICE
+    house.attack(ONE)
+    house.disk.write("the disk is full")  # what had been stored before is still reported as stored
+    house.loop.advance(SECOND)
+    lines = [line for line in said() if line.startswith("ban")]
+    assert [line.split()[1] for line in lines] == [f"{source}/32" for source in [*sources[SLICE:], "198.51.100.1"]]
+    assert ["stored=no" in line for line in lines] == [False] * 2 * SLICE + [True]
+
+
+def test_what_is_not_reported_yet_at_the_end_is_reported_then(house, said):
+    for number in range(3 * SLICE):
+        house.attack(parse_source(f"203.0.{number >> 8}.{number & 255}"), transport=Transport.TCP)
+    house.disk.write()
+    said()
+    house.keeper.receipts.close()
+    assert [("stored=no" in line) for line in said()] == [False] * 2 * SLICE
 
 
 def test_what_is_only_observed_needs_no_disk(said):
