@@ -16,7 +16,7 @@ from guard.core.rule import Evidence, Scope
 from guard.core.units import DAY, Duration, Instant
 from guard.store import place
 from guard.store.batch import write
-from guard.store.records import Rewrite, Strikes
+from guard.store.records import Rewrite
 from guard.store.schema import connect
 from tests.netns import namespace
 
@@ -52,8 +52,8 @@ def fill(path, count):
     place.make_file(path)
     connection = connect(path)
     held = list(bans(count, now))
-    strikes = [Strikes(ban.source, ban.evidence, 1, ban.until) for ban in held[-STRIKES:]]
-    write(connection, [Rewrite(held, Duration(0), strikes, {}, [], {})])
+    formers = [(ban.source, ban.evidence, 1, ban.until) for ban in held[-STRIKES:]]
+    write(connection, [Rewrite(held, Duration(0), formers, {}, [], {})])
     connection.close()
 
 

@@ -223,7 +223,7 @@ class Keeper:
         memory = self._engine.memory
         self._send(
             Rewrite(
-                list(self._engine.ledger), self._shift(), [self._strikes(former) for former in memory.formers()],
+                list(self._engine.ledger), self._shift(), list(self._engine.ledger.strikes()),
                 dict(self._permits), [Learnt(*learnt) for learnt in memory.learnt_ports().items()], dict(self._notes),
             )
         )  # fmt: skip

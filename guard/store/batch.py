@@ -190,7 +190,8 @@ def _rewrite(connection: sqlite3.Connection, whole: Rewrite) -> None:
     for table in ("ban", "strike", "permit", "port", "note"):
         connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
     connection.executemany(_PUT_BAN, (ban_row(ban, whole.shift) for ban in whole.bans))
-    _write_strikes(connection, whole.strikes)
+    shift = whole.shift
+    _write_strikes(connection, [Strikes(who, kind, n, Wall(end + shift)) for who, kind, n, end in whole.formers])
     connection.executemany(_PUT_PERMIT, whole.permits.values())
     connection.executemany(_PUT_PORT, ((port, int(web)) for port, web in whole.ports))
     connection.executemany(_PUT_NOTE, whole.notes.items())

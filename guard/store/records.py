@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from guard.core.ban import Ban
     from guard.core.rule import Evidence
     from guard.core.trail import Trace
-    from guard.core.units import Duration, Wall
+    from guard.core.units import Duration, Instant, Wall
 
 
 class What(StrEnum):
@@ -89,11 +89,15 @@ class Note(NamedTuple):
 
 
 class Rewrite(NamedTuple):
-    """All that is true now, in place of what could not be written. `shift` is that of the bans' instants."""
+    """All that is true now, in place of what could not be written; `shift` is that of all instants.
+
+    `formers` are the former bans of all sources: how many, and when the last one ends. The thread that writes turns
+    them into Strikes: there may be 400,000, and whoever gives them judges events.
+    """
 
     bans: Sequence[Ban]
     shift: Duration
-    strikes: Sequence[Strikes]
+    formers: Sequence[tuple[Source, Evidence, int, Instant]]
     permits: Mapping[Source, Allowed]
     ports: Sequence[Learnt]
     notes: Mapping[str, str]

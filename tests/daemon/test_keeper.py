@@ -316,7 +316,7 @@ def test_a_disk_that_takes_records_again_gets_all_that_is_true(house):
     house.disk.on_behind()
     (whole,) = house.disk.of(Rewrite)
     assert {ban.source for ban in whole.bans} == {ONE, TWO}
-    assert {strikes.source for strikes in whole.strikes} == {ONE, TWO}
+    assert {source for source, *_ in whole.formers} == {ONE, TWO}
     assert (list(whole.permits), whole.ports, whole.notes) == (
         [parse_source("192.0.2.7")], [Learnt(5070, False)], {"paused": "x"},
     )  # fmt: skip

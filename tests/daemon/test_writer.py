@@ -31,7 +31,14 @@ def banned(number):
 
 
 def everything(bans):
-    return Rewrite([one.ban for one in bans], SHIFT, [one.strikes for one in bans], {}, [], {})
+    return Rewrite(
+        [one.ban for one in bans],
+        SHIFT,
+        [(one.ban.source, Evidence.PROVEN, 1, one.ban.until) for one in bans],
+        {},
+        [],
+        {},
+    )
 
 
 class Desk:

@@ -218,7 +218,7 @@ def test_all_that_is_true_takes_the_place_of_what_stands_there(file, found):
     whole = Rewrite(
         [ban(TWO)],
         SHIFT,
-        [Strikes(TWO, Evidence.PROVEN, 1, WALL)],
+        [(TWO, Evidence.PROVEN, 1, NOW)],
         {ONE: Allowed(ONE, None, WALL)},
         [Learnt(5080, True)],
         {},
