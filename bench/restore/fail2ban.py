@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.quality.image import peers_root, run, versions
 from tests.netns import namespace
 
-PATIENCE = 900
+PATIENCE = 1_800
 FILL = """
 import sys, time
 sys.path.insert(0, "/usr/lib/python3/dist-packages")
@@ -24,6 +24,7 @@ from fail2ban.server.jail import Jail
 from fail2ban.server.ticket import FailTicket
 database = Fail2BanDb(sys.argv[1])
 jail = Jail("asterisk", "polling", database)
+database.addJail(jail)
 now = int(time.time())
 for number in range(int(sys.argv[2])):
     packed = (10 << 24) + number
@@ -50,7 +51,7 @@ def restored(count):
         )
         (Path(folder) / "messages").write_text("")
         (Path(folder) / "fill.py").write_text(FILL)
-        run("fill its database", "chroot", root, "python3", inside / "fill.py", f"{inside}/state.sqlite3", count)
+        run("fill its database", "chroot", root, "python3", inside / "fill.py", f"{inside}/state.sqlite3", str(count))
         started = time.perf_counter()
         server = there.start(
             "chroot", root, "fail2ban-server", "-c", f"{inside}/settings", "-s", f"{inside}/socket",
