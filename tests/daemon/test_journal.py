@@ -22,8 +22,10 @@ from guard.daemon import journal as module
 from guard.daemon.journal import Journal, Page
 from guard.daemon.recorder import Recorder
 from guard.wire.journal import MessageId, about
-from tests.daemon.linking import run
+from tests.daemon.linking import SECRET, run
+from tests.daemon.test_service import SVCRACK, configure, guarding
 from tests.journald import read_line
+from tests.scripted_asterisk import ScriptedAsterisk
 
 PATIENCE = 20
 TREE = os.fspath(module.__file__).rpartition("/guard/")[0]
@@ -280,6 +282,23 @@ def test_a_line_that_cannot_be_written_is_counted_and_raises_nothing(there):
         log.warning("%d", "no number")
         log.warning("x", extra=about(MessageId.BAN, **{"no name": "x"}))
         assert handler.lost == 2
+
+
+def test_no_event_has_a_line_of_its_own(tmp_path):
+    """Whatever a sender sends, the log grows by what came of it: a ban, an alarm."""
+
+    async def told():
+        async with ScriptedAsterisk(secret=SECRET) as pbx, guarding(configure(tmp_path, pbx.port)) as guard:
+            await pbx.play(SVCRACK)
+            await guard.says("WARNING ban")
+            before = len(guard.log)
+            for _ in range(40):
+                await pbx.play(SVCRACK)
+            while (await guard.ask("status"))["counts"]["events"] < 41 * 22:  # noqa: ASYNC110 - nobody tells us
+                await asyncio.sleep(0.05)
+            assert len(guard.log) - before <= 2, guard.log[before:]
+
+    run(told())
 
 
 # --- Which of the three it is --------------------------------------------------------------------------------------
