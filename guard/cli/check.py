@@ -78,7 +78,7 @@ def summary(config: Config, ruleset: RuleSet, path: str) -> list[str]:
         f"asterisk: {ami.username} at {ami.host} port {ami.port}{', TLS' if ami.tls else ''}{_secret(ami)}",
         f"rules: {rules}",
         f"allow: {_allowed(config)}, and this machine's own addresses",
-        f"firewall: {config.firewall.backend}",
+        f"firewall: {_backend(config)}",
         f"meters: {meters}",
     ]
 
@@ -89,6 +89,14 @@ def _secret(ami: Ami) -> str:
     if not ami.is_set_up:
         return " (no secret yet: only logs are read)"
     return " (its secret comes from systemd, unseen from here)" if is_credential(ami.secret_file) else ""
+
+
+def _backend(config: Config) -> str:
+    """Say which backend it will be here, and why if that was not written."""
+    from guard.firewall.choice import resolve
+
+    name, why = resolve(config.firewall.backend)
+    return name if name == config.firewall.backend else f"{name} ({config.firewall.backend}: {why})"
 
 
 def _allowed(config: Config) -> int:

@@ -53,6 +53,7 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         ("asterisk", ", ".join(_link(link))),
         ("", ", ".join(_health(link))),
         ("firewall", f"{as_text(firewall.get('backend'))}, {_number(firewall.get('dropped'))} packets dropped"),
+        ("", as_text(firewall.get("why"))),
         ("bans", _number(status.get("bans"))),
         ("allow", _number(status.get("allow"))),
     )  # fmt: skip

@@ -86,12 +86,11 @@ class Desk:
     def status(self) -> dict[str, object]:
         """Tell how it goes, after a look whether the table is still there."""
         self._enforcer.check()
-        engine, link = self._engine, self._link
+        engine, link, firewall = self._engine, self._link, self._enforcer.firewall
         try:
-            dropped = {scope.value: packets for scope, (packets, _) in self._enforcer.firewall.dropped().items()}
+            dropped = {scope.value: packets for scope, (packets, _) in firewall.dropped().items()}
         except FirewallError:
             dropped = {}
-        age = Duration(self._enforcer.now() - link.changed_at)
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -100,13 +99,14 @@ class Desk:
             "uptime_seconds": (self._enforcer.now() - self._started) // SECOND,
             "link": {
                 "state": link.state,
-                "since": show_time(self._enforcer.wall() - age),
+                "since": show_time(self._enforcer.wall() - Duration(self._enforcer.now() - link.changed_at)),
                 "asterisk": f"AMI {link.asterisk or 'unknown'} at {link.endpoint}",
                 "self_test": {None: "waiting", True: "ok", False: "failed"}[link.self_test],
                 "lag_ms": link.lag_ms,
             },
             "firewall": {
-                "backend": self._enforcer.firewall.name,
+                "backend": firewall.name,
+                "why": firewall.why,
                 "sip_ports": list(engine.sip_ports),
                 "dropped": sum(dropped.values()),
                 "dropped_by_scope": dropped,

@@ -31,6 +31,7 @@ from guard.daemon.logwatch import watch_logs
 from guard.daemon.meter import meter
 from guard.daemon.pause import Pause
 from guard.daemon.priority import Priority
+from guard.daemon.rearm import Rearm
 from guard.daemon.recorder import Recorder
 from guard.daemon.reload import Reloader
 from guard.daemon.restore import restore
@@ -99,6 +100,7 @@ class Service:
         self._allowance = Allowance(permits, self._enforcer, config, loop=loop)
         self._healer = Healer(self._enforcer, loop=loop)
         self._pause = Pause(self._enforcer, config.mode, loop=loop)
+        self._rearm = Rearm(self._enforcer, loop)
         self._link = AmiLink(inputs.endpoint, self._hear, engine.tally, mono_ns=time.monotonic_ns, wall_ns=time.time_ns)
         self._logs = watch_logs(config.logs, self._enforcer, self._link)
         self._priority = Priority(loop, engine.tally, mono_ns=time.monotonic_ns, used_ns=time.thread_time_ns)
@@ -129,6 +131,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
         loop.add_signal_handler(signal.SIGHUP, self._hangup.set)  # one that comes early is not lost, nor the end of us
+        log.info("firewall %s: %s", self._enforcer.firewall.name, self._enforcer.firewall.why)
         claim = Claim(self._config.state)
         await self._control.start()
         try:
@@ -139,6 +142,7 @@ class Service:
             self._desk.open()
             self._allowance.start()
             self._pause.start()
+            self._rearm.start()
             self._jobs.start("link", self._link.run())
             self._jobs.start("logs", self._logs.run())
             self._jobs.start("names", self._allowance.names.run())
@@ -168,6 +172,7 @@ class Service:
             await self._control.stop()
             self._allowance.stop()
             self._pause.stop()
+            self._rearm.stop()
             self._enforcer.stop()
             await self._keeper.end()
             claim.release()

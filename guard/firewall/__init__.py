@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from guard.core.ban import Ban, Change
     from guard.core.ledger import SetKey
     from guard.core.rule import Scope
+    from guard.core.units import Duration
 
 # Changes that go into one transaction. The kernel does 20,000 at 600,000 a second, a million at once at half that.
 BATCH = 20_000
@@ -82,6 +83,12 @@ class Firewall(Protocol):
     """A backend. Every method raises FirewallError when the kernel refuses, and then has changed nothing."""
 
     name: str
+    why: str
+    """Why it was chosen, for people."""
+
+    @property
+    def longest(self) -> Duration | None:
+        """The longest time that an element can have, None if any: a longer ban has to be applied again before that."""
 
     def setup(self, layout: Layout, bans: Collection[Ban] = (), now: Instant = NEVER) -> None:
         """Make table, chain, sets and rules as `layout` says, in one transaction; bans already held are kept.

@@ -34,6 +34,8 @@ class Memory:
     """See guard.firewall.Firewall."""
 
     name = "memory"
+    longest = None
+    why = ""
 
     def __init__(self) -> None:
         self._layout: Layout | None = None

@@ -42,6 +42,8 @@ class Nftables:
     """See guard.firewall.Firewall. Not to be shared between threads; talks to the network namespace of its setup()."""
 
     name = "nftables"
+    longest = None
+    why = ""
 
     def __init__(self) -> None:
         self._kernel = NetlinkSocket()

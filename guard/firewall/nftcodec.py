@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from pyroute2.netlink import NLA_F_NESTED, nla
 from pyroute2.netlink.nfnetlink import nfgen_msg
 
-from guard.wire.nfnetlink import Kind, Message
+from guard.wire.nfnetlink import Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,7 +164,7 @@ class GenerationMessage(nfgen_msg):  # type: ignore[misc]
 COUNTER = 1  # NFT_OBJECT_COUNTER
 
 
-def encode(kind: Kind, flags: int, codec: type, **attrs: object) -> Message:
+def encode(kind: int, flags: int, codec: type, **attrs: object) -> Message:
     """Build a message; a mapping becomes a nested attribute, a list of pairs one with its order and repetitions."""
     message = codec()
     message["nfgen_family"] = 1  # NFPROTO_INET

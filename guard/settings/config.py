@@ -52,10 +52,11 @@ _LOOPBACK = (parse_source("127.0.0.0/8"), parse_source("::1"))
 
 
 class Backend(StrEnum):
-    """Who keeps the bans; `auto` takes nftables where the kernel has it."""
+    """Who keeps the bans; `auto` looks at what the host uses and says why it chose."""
 
     AUTO = "auto"
     NFTABLES = "nftables"
+    IPTABLES = "iptables"
     MEMORY = "memory"
 
 
@@ -273,10 +274,4 @@ def _allow(table: Table) -> tuple[tuple[AllowedSource, ...], tuple[AllowedName, 
 
 _changers = choice("who may change", {who.value: who for who in Changers})
 _port = whole(1, 65535)
-_known_backend = choice("a backend", {kind.value: kind for kind in Backend})
-
-
-def _backend(text: str) -> Backend:
-    if text == "iptables":
-        raise ValueError("the backend iptables comes with a later version; use nftables, which works beside iptables")
-    return _known_backend(text)
+_backend = choice("a backend", {kind.value: kind for kind in Backend})

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES, the upper byte of the message type
+NF_TABLES = 10  # NFNL_SUBSYS_NFTABLES
+_SUBSYSTEM = NF_TABLES << 8
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 
@@ -101,10 +102,10 @@ def transaction(messages: Sequence[Message], sequence: int) -> bytes:
     return b"".join(parts)
 
 
-def request(message: Message, sequence: int) -> bytes:
-    """Write one question, which goes without a batch."""
-    header = _HEADER.pack(16 + len(message.body), _SUBSYSTEM | message.kind, REQUEST | message.flags, sequence, 0)
-    return header + message.body
+def request(message: Message, sequence: int, subsystem: int = NF_TABLES) -> bytes:
+    """Write one message that goes without a batch."""
+    kind = subsystem << 8 | message.kind  # nfnetlink.h: the upper byte of a type says for whom it is
+    return _HEADER.pack(16 + len(message.body), kind, REQUEST | message.flags, sequence, 0) + message.body
 
 
 def answers(data: bytes) -> Iterator[Answer]:

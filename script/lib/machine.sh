@@ -42,6 +42,7 @@ make_venv() {
     recipe=$( (cat "$2" && "$python" -VV) | sha256sum)
     if [ "$(cat "$venv/made-from" 2> /dev/null)" = "$recipe" ]; then return; fi
     say "making the Python environment '$1' from $2"
+    if grep -q '^python-iptables' "$2"; then need cc=gcc python3-config=python3-dev; fi # it has no wheel: pip compiles it
     if [ ! -e "$venv/made-from" ] || [ "$("$venv/bin/python" -VV 2> /dev/null)" != "$("$python" -VV)" ]; then
         rm -rf "$venv" && "$python" -m venv "$venv" || return 1
     fi

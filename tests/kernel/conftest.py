@@ -45,6 +45,14 @@ def firewall(place):
 
 
 @pytest.fixture
+def iptables(place):
+    """Give an iptables backend in that namespace."""
+    made = choose("iptables")
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def wire(place):
     """Join the PBX's namespace to an attacker's: 192.0.2.0/24 and 2001:db8:1::/64, and addresses behind them."""
     with namespace("far") as far:

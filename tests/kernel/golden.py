@@ -6,6 +6,8 @@ command. Little-endian machines only, as nearly all are: the headers are in the 
 
 from __future__ import annotations
 
+from guard.wire.ipset import Command
+from guard.wire.ipset import EntryWriter as IpsetWriter
 from guard.wire.nfnetlink import ACK, CREATE, EXCLUSIVE, REQUEST, ElementWriter, Kind, Message
 
 
@@ -147,4 +149,82 @@ MONITORED = {
     ),
     "add table inet astguard { flags dormant; }": ([_bytes(_DORMANT), _bytes(_GENERATION)], (True, {}, _NFT)),
     "delete table inet astguard": ([_bytes(_DELETED_TABLE), _bytes(_GENERATION)], (True, {}, _NFT)),
+}
+
+# The bytes that `ipset` 7.17 sends (strace), without the line number 0 that it puts behind every element.
+IPV4, IPV6, PORTS, ALLOW = (
+    IpsetWriter(name, size)
+    for name, size in (("astguard_all4_32", 4), ("astguard_all6_64", 16), ("astguard_ports", 4), ("astguard_allow4", 4))
+)
+_PROTOCOL = """
+    02 00 0000                                  # nfgenmsg: AF_INET, version 0
+    0500 0100 07 000000                         # IPSET_ATTR_PROTOCOL 7
+"""
+_IPSET4 = _PROTOCOL + "1500 0200 61737467756172645f616c6c345f3332 00 000000    # IPSET_ATTR_SETNAME astguard_all4_32"
+_IPSET6 = _PROTOCOL + "1500 0200 61737467756172645f616c6c365f3634 00 000000    # astguard_all6_64"
+
+IPSET_MESSAGES = {
+    "add astguard_all4_32 198.51.100.7 timeout 3600": (
+        IPV4.messages(Command.ADD, IPV4.timed([(HOST, 3600)])),
+        Message(
+            9,
+            0,
+            _bytes(
+                _IPSET4
+                + """
+    1800 0780                                   # IPSET_ATTR_DATA, nested
+      0c00 0180 0800 0140 c6336407              # IPSET_ATTR_IP { IPSET_ATTR_IPADDR_IPV4, in network order }
+      0800 0640 00000e10                        # IPSET_ATTR_TIMEOUT 3,600 s
+    """
+            ),
+        ),
+    ),
+    "add astguard_all6_64 2001:db8:5:: timeout 600; add astguard_all6_64 2001:db8:6:: timeout 2147483": (
+        IPV6.messages(Command.ADD, IPV6.timed([(NET6, 600), (NET6[:5] + b"\6" + NET6[6:], 10**9)])),
+        Message(
+            9,
+            0,
+            _bytes(
+                _IPSET6
+                + """
+    0800 0940 00000000                          # IPSET_ATTR_LINENO, which a list has to have
+    4c00 0880                                   # IPSET_ATTR_ADT
+      2400 0780 1800 0180 1400 0240 20010db8000500000000000000000000 0800 0640 00000258
+      2400 0780 1800 0180 1400 0240 20010db8000600000000000000000000 0800 0640 0020c49b
+    """
+            ),
+        ),
+    ),
+    "del astguard_all4_32 198.51.100.8": (
+        IPV4.messages(Command.DELETE, IPV4.bare([OTHER])),
+        Message(10, 0, _bytes(_IPSET4 + "\n 1000 0780 0c00 0180 0800 0140 c6336408")),
+    ),
+    "add astguard_allow4 192.0.2.0/24": (
+        ALLOW.messages(Command.ADD, ALLOW.networks([(bytes((192, 0, 2, 0)), 24)])),
+        Message(
+            9,
+            0,
+            _bytes(
+                _PROTOCOL
+                + """
+    1400 0200 61737467756172645f616c6c6f7734 00
+    1800 0780 0c00 0180 0800 0140 c0000200 0500 0300 18 000000    # IPSET_ATTR_CIDR 24
+    """
+            ),
+        ),
+    ),
+    "add astguard_ports 5060": (
+        PORTS.messages(Command.ADD, PORTS.ports([5060])),
+        Message(
+            9,
+            0,
+            _bytes(
+                _PROTOCOL
+                + """
+    1300 0200 61737467756172645f706f727473 00 00
+    0c00 0780 0600 0440 13c4 0000               # IPSET_ATTR_PORT
+    """
+            ),
+        ),
+    ),
 }

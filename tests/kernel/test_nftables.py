@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -368,19 +367,3 @@ def test_a_kernel_without_nf_tables_is_named(monkeypatch):
         FirewallUnavailable, match=r"this kernel has no nf_tables \(EPROTONOSUPPORT.*modprobe nf_tables"
     ):
         choose("nftables").setup(Layout())
-
-
-def test_the_backends_are_known_by_name_and_load_their_libraries_only_then():
-    program = (
-        "import sys; from guard.firewall.choice import choose\n"
-        "print(choose('memory').name, any(name.startswith('pyroute2') for name in sys.modules))\n"
-        "print(choose('auto').name, choose('nftables').name)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-    )
-    assert done.stdout.split() == ["memory", "False", "nftables", "nftables"]
-    with pytest.raises(FirewallError, match="iptables comes with a later version; use nftables"):
-        choose("iptables")
-    with pytest.raises(FirewallError, match="'pf' is no firewall backend, expected one of auto, nftables"):
-        choose("pf")

@@ -62,6 +62,14 @@ class Wire:
         return heard
 
 
+@pytest.fixture(params=["nftables", "iptables"])
+def firewall(request, place):
+    """Give each backend of the kernel in turn."""
+    made = choose(request.param)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def air(place, wire, firewall):
     """Give the wire with the backend set up on the PBX's side."""
@@ -199,29 +207,30 @@ def test_the_scope_slow_lets_the_stated_rate_through_to_each_element_by_itself(a
     one = "2001:db8:5::7" if ":" in source else "198.51.100.7"
     firewall.setup(Layout(slow_rate=20))
     firewall.apply([add(source, scope=Scope.SLOW), add("203.0.113.9", scope=Scope.SLOW)], NOW)
-    began = time.monotonic()
+    began = last = time.monotonic()
     heard = air.heard(one, count=100)
     burst = 5 + 20 * (time.monotonic() - began)
     assert 5 <= heard <= burst + 1
     assert air.heard("203.0.113.9", count=100) >= 5  # the other one has not been charged for this
-    while (elapsed := time.monotonic() - began) < 0.6:
+    least, tokens = 5, 0.0  # what a bucket of four fifths of the rate lets through at the moments of our knocks
+    while (elapsed := (now := time.monotonic()) - began) < 0.6:
+        tokens = min(5, tokens + (now - last) * 20 * 0.8)
+        least, tokens, last = least + (tokens >= 1), tokens - (tokens >= 1), now
         heard += air.heard(one)
         time.sleep(0.005)
-    assert 5 + 20 * elapsed * 0.8 - 1 <= heard <= 5 + 20 * elapsed + 1
+    assert least - 1 <= heard <= 5 + 20 * elapsed + 1
     assert air.heard(one, 12000, count=50) == 50
 
 
-def test_a_ban_ends_by_itself_with_nobody_running(air):
-    backend = choose("nftables")
-    backend.setup(Layout())
-    backend.apply([add("198.51.100.7", "1s", now=NOW - 600_000_000)], NOW)  # 400 ms are left
+def test_a_ban_ends_by_itself_with_nobody_running(air, firewall):
+    firewall.apply([add("198.51.100.7", "1s", now=NOW - 600_000_000)], NOW)  # 400 ms are left
     began = time.monotonic()
-    backend.close()
+    firewall.close()
     assert air.heard("198.51.100.7") == 0
     while not air.heard("198.51.100.7"):
         assert time.monotonic() - began < 3
         time.sleep(0.01)
-    assert time.monotonic() - began >= 0.38
+    assert time.monotonic() - began >= (0.38 if firewall.name == "nftables" else 0.9)  # ipset counts in seconds
 
 
 def test_adding_again_keeps_a_source_out_for_longer(air, firewall):

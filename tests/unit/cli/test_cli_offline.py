@@ -16,6 +16,7 @@ from guard.cli import PAGE, build, main, options, output
 from guard.cli.options import UsageError, defaults
 from guard.cli.version import commit
 from guard.core.address import show
+from guard.firewall.host import Host
 
 TREE = Path(__file__).parents[3]
 RULE = "events: [InvalidAccountID]\nthreshold: 3\nwindow: 5m\nban: [1h, 1d]\n"
@@ -379,7 +380,8 @@ def test_a_rule_that_is_not_there_has_no_cases(capsys, rules):
     assert (code, "'none' is nothing to send" in err) == (78, True)
 
 
-def test_check_says_what_was_read(capsys, config):
+def test_check_says_what_was_read(capsys, config, monkeypatch):
+    monkeypatch.setattr("guard.firewall.choice.look_at_host", lambda: Host(True, "", []))
     code, out, err = run(capsys, "check", "--config", config)
     assert (code, err) == (0, "")
     assert out == (
@@ -388,7 +390,7 @@ def test_check_says_what_was_read(capsys, config):
         "asterisk: astguard at 127.0.0.1 port 5038\n"
         "rules: 2 from 1 folder, 2 replaced, 1 switched off\n"
         "allow: 1, and this machine's own addresses\n"
-        "firewall: auto\n"
+        "firewall: nftables (auto: there is no command iptables here; no legacy table is in use)\n"
         "meters: not sent\n"
     )
 

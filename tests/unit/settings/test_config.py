@@ -187,11 +187,11 @@ def test_time_zones():
     assert offsets == ["+0000", "+0200", "-0330", "+0000"]
 
 
-def test_the_backend_that_is_not_there_yet_is_a_mistake_and_not_a_surprise_at_the_start():
-    said = "1:21: the backend iptables comes with a later version; use nftables, which works beside iptables"
-    assert mistakes_of("firewall: {backend: iptables}") == [said]
+def test_every_backend_is_known_by_its_name():
+    for name in ("auto", "nftables", "iptables", "memory"):
+        assert config(f"firewall: {{backend: {name}}}").firewall.backend == name
     assert mistakes_of("firewall: {backend: iptabels}") == [
-        "1:21: 'iptabels' is not a backend; did you mean 'nftables'?"
+        "1:21: 'iptabels' is not a backend; did you mean 'iptables'?"
     ]
 
 
