@@ -79,8 +79,8 @@ class Priority:
     def start(self) -> None:
         """Go before Asterisk where that is allowed; say so once either way. Called by the thread that runs the loop."""
         self._allowance = Allowance(self._mono_ns(), self._used_ns())
+        signal.signal(signal.SIGXCPU, self._interrupt)  # unheard, it ends the process
         if self._rise():
-            signal.signal(signal.SIGXCPU, self._interrupt)
             log.info("priority: before Asterisk (SCHED_RR %d), for 5 %% of one core at most", REALTIME)
         else:
             log.info(

@@ -38,7 +38,7 @@ class Guard:
     ) -> None:
         """`asterisk` is the folder with Asterisk's `etc` and `log`; `settings` go over the usual ones, key by key."""
         folder.mkdir()
-        self._host, self._asterisk = host, asterisk
+        self._host, self._asterisk, self._folder = host, asterisk, folder
         self._log = folder / "astguard.log"
         self._config = folder / "astguard.yaml"
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,9 +70,12 @@ class Guard:
         def has_ended() -> bool:
             return process.poll() is not None
 
+        def about() -> str:
+            return f"exit code {process.poll()}\n{self.log()}"
+
         # Its log is read first: each question on the command line costs a third of a second.
-        eventually(lambda: self.log().count(sign) > before, START_LIMIT, has_ended, self.log)
-        eventually(self.is_up if wait else self.is_there, START_LIMIT, has_ended, self.log)
+        eventually(lambda: self.log().count(sign) > before, START_LIMIT, has_ended, about)
+        eventually(self.is_up if wait else self.is_there, START_LIMIT, has_ended, about)
 
     def stop(self) -> None:
         """Stop the daemon as systemd does."""
@@ -84,6 +87,11 @@ class Guard:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def forget(self) -> None:
+        """Remove all that it has stored."""
+        for file in self._folder.glob("astguard.db*"):
+            file.unlink()
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one command of the command line against this daemon."""

@@ -17,7 +17,7 @@ GUESSES = 2000
 @pytest.fixture
 def clock(lab):
     """Give what sets the clock, and who goes by it: the environment of the guard, and that of Asterisk in its own tree."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)  # both have threads
     assert library, "no libfaketime; script/test installs it"
     shutil.copy(library, lab.folder)
     stamp = lab.folder / "clock"

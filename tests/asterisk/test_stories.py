@@ -98,19 +98,22 @@ def test_a_ban_outlives_the_daemon(lab):
         assert "expires" in guard.kernel()
 
 
-def test_a_new_daemon_knows_the_bans_of_the_old_one(lab):
-    """Nothing acknowledged is lost: what the kernel still holds is adopted, with the time it has left."""
+@pytest.mark.parametrize("forgets", [False, True], ids=["by its store", "by the kernel alone"])
+def test_a_new_daemon_knows_the_bans_of_the_old_one(lab, forgets):
+    """Nothing acknowledged is lost: what was stored comes back as it was; else what the kernel still holds is adopted."""
     with lab.astguard() as guard:
         with lab.attacker.line("tcp") as line:
             line.guess("101", GUESSES)
         before = guard.bans()
         guard.stop()
+        if forgets:
+            guard.forget()
 
         guard.start()
 
-        after = guard.bans()
-        assert after.keys() == before.keys()
-        assert {ban["rule"] for ban in after.values()} == {"adopted"}
+        eventually(lambda: guard.bans().keys() == before.keys(), about=guard.log)
+        expected = {"adopted"} if forgets else {ban["rule"] for ban in before.values()}
+        assert {ban["rule"] for ban in guard.bans().values()} == expected
         assert not lab.attacker.gets_through("tcp")
 
 

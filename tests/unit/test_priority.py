@@ -62,6 +62,7 @@ class Machine:
     def _schedule(self, thread, policy, param):
         if policy & os.SCHED_RR and not self.grants:
             raise PermissionError(1, "not you")
+        assert signal.SIGXCPU in self.handlers, "that signal ends a process which does not hear it"
         self.asked.append((thread, policy & ~os.SCHED_RESET_ON_FORK, param.sched_priority))
 
     def work(self, milliseconds):
@@ -135,7 +136,7 @@ def test_where_it_may_not_it_says_what_to_do_and_is_ordinary(monkeypatch, caplog
     machine.work(1_000)
     machine.priority.stop()
     assert "LimitRTPRIO=11" in caplog.text
-    assert (machine.asked, machine.loop.later, machine.handlers) == ([], [], {})
+    assert (machine.asked, machine.loop.later) == ([], [])
 
 
 def test_permission_that_is_taken_away_is_asked_for_again_and_again(machine):
