@@ -223,7 +223,10 @@ def _prove(output: Output, plan: Plan, place: Place) -> int:
         output.json({**_as_json(plan, done=True), "asterisk": f"AMI {heard.version}", "self_test": "ok"})
         return 0
     print(f"{paint('heard', GREEN)} a security event of its own login from Asterisk (AMI {heard.version})")
-    print("Next: 'astguard check', then start it: systemctl restart astguard, or 'astguard run'")
+    if plan.join_group:
+        print("Next: 'astguard check', then 'systemctl restart astguard': a group is joined at a start")
+    else:
+        print("Next: 'astguard check', then 'astguard reload' if it runs, else 'systemctl start astguard'")
     print("It only observes. Content with what it says? Write 'mode: enforce', then 'astguard reload'")
     return 0
 

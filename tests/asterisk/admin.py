@@ -93,22 +93,25 @@ class Admin:
         assert self.run("tee", path, typed=text).returncode == 0
 
     @contextlib.contextmanager
-    def guarding(self, *, deaf: bool = False) -> Iterator[None]:
-        """Let the daemon run, once its own login has come back; `deaf`, once it is logged in."""
+    def guarding(self, sign: str = "self-test") -> Iterator[None]:
+        """Let the daemon run, once its own login has come back; or once it is logged in (`link`), or answers (`there`)."""
         with self.log.open("a") as log:
             command = self._inside(sys.executable, "-m", "guard", "run")
             daemon = subprocess.Popen(command, cwd=TREE, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            eventually(lambda: self._is_up(deaf=deaf), 30, lambda: daemon.poll() is not None, self.log.read_text)
+            eventually(lambda: self.is_up(sign), 30, lambda: daemon.poll() is not None, self.log.read_text)
             yield
         finally:
             end(daemon)
             self._lab.pbx.run("nft", "flush", "ruleset", check=True)
 
-    def _is_up(self, *, deaf: bool) -> bool:
+    def is_up(self, sign: str = "self-test") -> bool:
+        """Tell how far the daemon has come."""
         done = self.astguard("status", "-o", "json")
-        link = json.loads(done.stdout)["link"] if done.returncode == 0 else {}
-        return link.get("state") == "up" if deaf else link.get("self_test") == "ok"
+        if done.returncode or sign == "there":
+            return done.returncode == 0
+        link = json.loads(done.stdout)["link"]
+        return link["self_test"] == "ok" if sign == "self-test" else link["state"] == "up"
 
     def _inside(self, *words: str | Path) -> list[str | Path]:
         path = f"PATH={self._folder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

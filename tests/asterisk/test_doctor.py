@@ -105,7 +105,7 @@ def test_a_door_open_to_forgers_is_said_at_the_start_and_in_the_status(lab, shel
 
 def test_a_daemon_that_hears_nothing_is_seen_through_its_own_eyes(lab, shell, usual):
     """Logged in well, and deaf: only the self-test tells."""
-    with changed_ami(lab, OWN, OWN.replace("read=security", "read=call")), shell.guarding(deaf=True):
+    with changed_ami(lab, OWN, OWN.replace("read=security", "read=call")), shell.guarding("link"):
         eventually(lambda: bad(shell).get("self-test") == "serious", 15)
         assert "did not come back" in shell.findings()["self-test"][0]["text"]
 

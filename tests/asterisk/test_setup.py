@@ -187,6 +187,20 @@ def test_asterisk_reads_what_setup_wrote_as_it_was_meant(lab, tmp_path):
             assert ami.wait_for(Response="Error")["Message"] == "Permission denied"
 
 
+def test_a_guard_that_runs_already_hears_asterisk_after_a_reload(lab, tmp_path):
+    """As the package leaves it: it runs, and waits for somebody to log in as."""
+    with bare_pbx(lab, DEBIAN), admin(lab, tmp_path / "admin") as shell:
+        shell.run("mkdir", "/etc/astguard")
+        shell.write("/etc/astguard/astguard.yaml", "mode: observe   # as the package leaves it\n")
+        with shell.guarding("there"):
+            assert not shell.is_up("link")
+            done = shell.astguard("setup", "--yes")
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert shell.astguard("reload").returncode == 0
+            eventually(shell.is_up, 15, about=shell.log.read_text)
+            assert shell.json("status")["mode"] == "observe"
+
+
 def test_ami_over_tls_is_closed_with_it(lab, tmp_path):
     with (
         lab.asterisk.configured(manager_conf=manager(), reload="manager reload"),
