@@ -51,9 +51,9 @@ def measure(folder, count, idle, *, with_fail2ban):
     rows = [
         (f"a bare loop: {plan}", bare, None),
         ("astguard, from its start to READY", daemon.seconds, daemon.mb),
-        ("astguard, less the start without a ban", daemon.seconds - idle.seconds, daemon.mb - idle.mb),
-        ("  its store read, its ledger filled", daemon.read, None),
-        ("  its kernel filled", daemon.filled, None),
+        ("  of that: store read, ledger filled", daemon.read, None),
+        ("  of that: kernel filled", daemon.filled, None),
+        ("astguard without its start", daemon.read + daemon.filled, daemon.mb - idle.mb),
         ("nft -f", *tools.nft(folder, count)),
         ("ipset restore", *tools.ipset(folder, count)),
     ]

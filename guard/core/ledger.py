@@ -154,7 +154,8 @@ class Ledger:
     def restore(self, bans: Iterable[Ban]) -> list[Ban]:
         """Take over the bans of an earlier life into an empty ledger; return those that have no place in it.
 
-        One that a wider ban covers has none, nor has one too many in its set. Strikes come by `note_past`.
+        One that a wider ban covers has none, nor has one too many in its set. The strikes of other sources come by
+        `note_past`.
         """
         assert not self._active, "bans are restored before any is made"
         left_out = []
@@ -168,6 +169,7 @@ class Ledger:
                 left_out.append(ban)
             else:
                 bans_of_set[source] = self._active[source] = ban
+                self._strikes[ban.evidence].put(source, (ban.strike, ban.until))
                 if len(bans_of_set) == 1:
                     self._has_changed(ban, in_use=True)
                 self._ends.append((ban.until, source))

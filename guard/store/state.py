@@ -35,7 +35,8 @@ class State:
     """What was kept. `over` are bans whose time has passed meanwhile, `refused` counts rows that cannot be right.
 
     `moved` tells that the clock went back, so that bans end later than the file says. `lifted` has the ends of bans
-    that were lifted early and would still last.
+    that were lifted early and would still last. `strikes` are of sources whose last ban is over: those of the others
+    stand in their bans.
     """
 
     bans: list[Ban] = field(default_factory=list)
@@ -101,7 +102,12 @@ def load(connection: sqlite3.Connection, wall: Wall, now: Instant) -> State:
         state.memory.append(json.loads(row))
 
     _read_bans(connection, state, wall, now)
-    each("SELECT source, evidence, count, until FROM strike ORDER BY until DESC LIMIT ?", strike, STRIKES_LIMIT)
+    each(
+        "SELECT source, evidence, count, until FROM strike WHERE NOT EXISTS (SELECT 1 FROM ban WHERE"
+        " ban.source = strike.source AND ban.evidence = strike.evidence AND ban.until = strike.until)"
+        " ORDER BY until DESC LIMIT ?",
+        strike, STRIKES_LIMIT,
+    )  # fmt: skip
     each(
         "SELECT site, account, at FROM trust WHERE at > ? ORDER BY at DESC LIMIT ?",
         trust,

@@ -182,3 +182,11 @@ def test_anything_at_all_may_stand_in_the_file(value):
 def test_packed_bytes_are_checked(wrong):
     with pytest.raises(ValueError, match="no packed network"):
         packed(bytes.fromhex(wrong))
+
+
+def test_a_ban_that_was_taken_back_is_a_strike():
+    engine = Engine([rule(threshold=1)])
+    engine.memory.restore_bans([ban(strike=2, evidence=Evidence.UNPROVEN, scope=Scope.SIP)])
+    later = Instant(NOW + HOUR + 1)
+    engine.handle([event("198.51.100.1", at=later)], later, later)
+    assert next(iter(engine.ledger)).strike == 3
