@@ -4,7 +4,8 @@
 
 Each runs once for each count, one after the other, in a network namespace of its own that was just made: an empty
 kernel, as after a reboot. The ratios are to the bare loop, which sends the messages that astguard sends and nothing
-more. Nothing here judges the figures.
+more. Seconds of a processor have the kernel's in them; on a busy machine they say more than those of the clock.
+Nothing here judges the figures.
 """
 
 from __future__ import annotations
@@ -39,32 +40,32 @@ def main():
     print(f"{os.cpu_count()} x {model}, Linux {platform.release()}, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory(prefix="astguard-") as folder:
         idle = restored(Path(folder), 0)
-        print(f"astguard without a ban: up after {idle.seconds:.2f} s, {idle.mb:.0f} MB")
+        print(f"astguard without a ban: up after {idle.seconds:.2f} s, {idle.cpu:.2f} of a processor, {idle.mb:.0f} MB")
         for count in options.counts or COUNTS:
             measure(Path(folder), count, idle, with_fail2ban=not options.without_fail2ban and count == OF_FAIL2BAN)
 
 
 def measure(folder, count, idle, *, with_fail2ban):
     """Measure all with so many bans, and print a table."""
-    bare, plan = tools.bare_loop(count)
+    name, bare, bare_cpu = tools.bare_loop(count)
     daemon = restored(folder, count)
     rows = [
-        (f"a bare loop: {plan}", bare, None),
-        ("astguard, from its start to READY", daemon.seconds, daemon.mb),
-        ("  of that: store read, ledger filled", daemon.read, None),
-        ("  of that: kernel filled", daemon.filled, None),
-        ("astguard without its start", daemon.read + daemon.filled, daemon.mb - idle.mb),
+        (name, bare, bare_cpu, None),
+        ("astguard, from its start to READY", daemon.seconds, daemon.cpu, daemon.mb),
+        ("  more than without a ban", daemon.read + daemon.filled, daemon.cpu - idle.cpu, daemon.mb - idle.mb),
+        ("    store read, ledger filled", daemon.read, None, None),
+        ("    kernel filled", daemon.filled, None, None),
         ("nft -f", *tools.nft(folder, count)),
         ("ipset restore", *tools.ipset(folder, count)),
     ]
     if with_fail2ban:
-        name, seconds, mb = fail2ban.restored(count)
-        rows.append((name, seconds, mb))
+        rows.append(fail2ban.restored(count))
     print(f"\n{count:,} bans after a reboot")
-    print(f"  {'':44} {'seconds':>9} {'to bare':>9} {'MB':>7}")
-    for name, seconds, mb in rows:
-        weight = "" if mb is None else f"{mb:7.0f}"
-        print(f"  {name:44} {seconds:9.3f} {seconds / bare:8.1f}x {weight}".rstrip(), flush=True)
+    print(f"  {'':36} {'seconds':>9} {'to bare':>8} {'CPU s':>8} {'to bare':>8} {'MB':>6}")
+    for name, seconds, cpu, mb in rows:
+        line = f"  {name:36} {seconds:9.3f} {seconds / bare:7.1f}x"
+        line += f" {cpu:8.3f} {cpu / bare_cpu:7.1f}x" if cpu is not None else " " * 18
+        print((line + (f" {mb:6.0f}" if mb is not None else "")).rstrip(), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from bench.quality.image import peers_root, run, versions
+from bench.restore.daemon import spent
 from tests.netns import namespace
 
 PATIENCE = 1_800
@@ -37,7 +38,7 @@ for number in range(int(sys.argv[2])):
 
 
 def restored(count):
-    """Return its name, the seconds until all are back, and its memory in MB."""
+    """Return its name, the seconds until all are back, those of a processor, and its memory in MB."""
     root = peers_root()
     name = f"fail2ban {versions(root)['fail2ban'].partition('-')[0]}"
     with tempfile.TemporaryDirectory(dir=root / "tmp") as folder, namespace("bench") as there:
@@ -68,6 +69,7 @@ def restored(count):
         seconds = time.perf_counter() - started
         pid = int((Path(folder) / "pid").read_text())
         status = Path(f"/proc/{pid}/status")
-        found = re.search(r"VmRSS:\s+(\d+)", status.read_text()) if status.exists() else None
+        memory = int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) / 1024
+        cpu = spent(pid)
         there.end()
-    return name, seconds, int(found[1]) / 1024 if found else None
+    return name, seconds, cpu, memory

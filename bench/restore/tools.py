@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -19,7 +20,7 @@ SIZE = 2_000_000
 
 
 def bare_loop(count):
-    """Send what astguard sends, packed before; return the seconds, and what it was."""
+    """Send what astguard sends, packed before; return what it was, and the seconds."""
     now = Instant(time.time_ns())
     changes = [Change(Op.ADD, ban) for ban in bans(count, now)]
     kept = []
@@ -42,12 +43,12 @@ def bare_loop(count):
         firewall.setup(Layout(set_size=SIZE))
         firewall.close()
         socket = NetlinkSocket()
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), time.process_time()
         for messages in kept:
             assert socket.commit(messages) is None
-        seconds = time.perf_counter() - started
+        took = time.perf_counter() - started, time.process_time() - spent
         socket.close()
-    return seconds, f"{len(kept)} transactions"
+    return f"a bare loop: {len(kept)} transaction{'s' * (len(kept) > 1)}", *took
 
 
 def nft(folder, count):
@@ -75,26 +76,19 @@ def _address(number):
 
 
 def _timed(*command):
-    """Run a command in a fresh namespace; return seconds and its largest memory in MB."""
+    """Run a command in a fresh namespace; return seconds, those of a processor, and its largest memory in MB."""
     with namespace("bench") as there, there.inside():
         started = time.perf_counter()
-        peak = _run(command)
-        seconds = time.perf_counter() - started
-    return seconds, peak
-
-
-def _run(command):
-    process = subprocess.Popen(
-        [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    peak = 0
-    while process.poll() is None:
-        try:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        peak = 0
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
             found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
-        except OSError:
-            break
-        peak = max(peak, int(found[1]) if found else 0)
-        time.sleep(0.002)
-    said = process.communicate()[1]
+            peak = max(peak, int(found[1]) if found else 0)  # ru_maxrss has that of the process it was forked from
+            time.sleep(0.002)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - started
+        said = process.stderr.read()
+        process.stderr.close()
     assert process.returncode == 0, said
-    return peak / 1024
+    return seconds, usage.ru_utime + usage.ru_stime, peak / 1024 if peak else None
