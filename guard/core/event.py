@@ -66,7 +66,7 @@ class Transport(StrEnum):
 
 
 WEB = frozenset({Transport.WS, Transport.WSS})
-"""These come in by a port of Asterisk's web server; Asterisk 16 reports a SIP port for them."""
+"""These come in by a port of Asterisk's web server; Asterisk 16 may report a SIP port for them."""
 
 UNKNOWN_ACCOUNT = "<unknown>"
 """AccountID of a PJSIP event for which no endpoint was found, or whose endpoint's ACL failed."""

@@ -69,8 +69,8 @@ class Ports:
     def close(self, event: SecurityEvent) -> bool:
         """Tell whether closing these ports stops such an event.
 
-        Asterisk 16 reports a port of SIP for a WebSocket, which comes in by another: only a port that was heard of
-        over WebSockets alone is believed to be theirs.
+        Where chan_sip has WebSockets, Asterisk 16 reports a port of SIP for one, which comes in by another: only a port
+        that was heard of over WebSockets alone is believed to be theirs.
         """
         web_only = self._web_only.get(event.local_port)
         return web_only is not None and (web_only or event.transport not in WEB)
