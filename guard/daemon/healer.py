@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from guard.daemon.takeover import adopt
@@ -91,5 +92,6 @@ class Healer:
 
 
 def _stand_back() -> None:
-    """Let everybody else go before this thread."""
-    os.setpriority(os.PRIO_PROCESS, 0, _LOWEST)  # of the calling thread alone, on Linux
+    """Let everybody else go before this thread, where that may be said: the shipped unit's filter refuses the call."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _LOWEST)  # of the calling thread alone, on Linux
