@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta, timezone, tzinfo
+from datetime import UTC, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -53,6 +53,8 @@ def zone(text: str) -> tzinfo:
     if offset := _OFFSET.fullmatch(text):
         ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
         return timezone(ahead if offset[1] == "+" else -ahead)
+    if text == "UTC":
+        return UTC  # a system that is small enough has no tzdata, and none is needed for this
     try:
         return ZoneInfo(text)
     except (LookupError, OSError, ValueError):  # unknown, a folder of zones, a path that leads out of them

@@ -52,7 +52,7 @@ GROUPS = (
         asterisks=("22", "16"),
         short_with_floor=("test_lab.py", "test_stories.py"),
     ),
-    Group("deb", libraries=("newest",), needs_root=True, minutes=15),
+    Group("deb", libraries=("newest",), needs_root=True, minutes=20),
 )
 
 

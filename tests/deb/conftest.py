@@ -61,8 +61,11 @@ def build(root, out, **environment):
 
 
 @pytest.fixture(scope="session")
-def deb(build_root, tmp_path_factory):
-    """The package, built in a clean root."""
+def deb(request, tmp_path_factory):
+    """The package, built in a clean root; or that in ASTGUARD_DEB, to try one that is there already."""
+    if "ASTGUARD_DEB" in os.environ:
+        return Path(os.environ["ASTGUARD_DEB"])
+    build_root = request.getfixturevalue("build_root")
     with timed("build the package, with the unit tests of the suite's own Python"):
         return build(build_root, tmp_path_factory.mktemp("made"))
 
@@ -83,24 +86,59 @@ def older_deb(deb, tmp_path_factory):
     return older
 
 
-@pytest.fixture
-def boot(host):
-    """Boot a system of a suite, in a network namespace of its own: boot("bookworm") -> machine."""
+@pytest.fixture(scope="session")
+def machines(host):
+    """One running system of each suite that is asked for."""
+    running = {}
     with ExitStack() as stack:
 
-        def make(suite=FULL):
-            net = stack.enter_context(namespace("box"))
-            with timed(f"boot {suite}"):
-                box = stack.enter_context(machine(image(suite, full=suite == FULL or LONG), net))
-            box.net = net
-            return box
+        def of(suite):
+            if suite not in running:
+                net = stack.enter_context(namespace("box"))
+                with timed(f"unpack and boot {suite}"):
+                    running[suite] = stack.enter_context(machine(image(suite, full=suite == FULL or LONG), net))
+                running[suite].net = net
+            return running[suite]
 
-        yield make
+        yield of
+
+
+@pytest.fixture
+def boot(machines):
+    """Give a system of a suite in which nobody has ever installed the package: boot("bookworm") -> machine."""
+
+    def make(suite=FULL):
+        box = machines(suite)
+        box.sh(CLEAN)
+        return box
+
+    return make
+
+
+CLEAN = """
+for package in astguard pbx; do dpkg --purge $package > /dev/null 2>&1 || true; done
+for unit in firewalld ufw fail2ban; do systemctl stop $unit 2> /dev/null || true; done
+[ ! -e /usr/sbin/ufw ] || ufw disable > /dev/null 2>&1 || true
+for table in filter nat mangle raw; do
+    for command in iptables ip6tables; do
+        $command -t $table -F; $command -t $table -X; $command -t $table -P OUTPUT ACCEPT
+    done
+done
+iptables -P FORWARD ACCEPT; iptables -P INPUT ACCEPT; ip6tables -P FORWARD ACCEPT; ip6tables -P INPUT ACCEPT
+nft flush ruleset
+for user in astguard asterisk; do ! getent passwd $user > /dev/null || userdel $user 2> /dev/null; done
+for group in astguard asterisk; do ! getent group $group > /dev/null || groupdel $group; done
+rm -rf /etc/systemd/system/astguard.service.d /etc/asterisk /var/log/asterisk /etc/fail2ban/jail.local /srv/*
+systemctl daemon-reload
+systemctl reset-failed
+journalctl --rotate --vacuum-size=1 -q 2> /dev/null || true
+"""
+"""What tests leave behind, taken away; the network, which has nothing to do with the package, stays."""
 
 
 @pytest.fixture
 def installed(boot, deb):
-    """Boot a system and install the package: installed("bookworm") -> machine."""
+    """Give a system with the package just installed: installed("bookworm") -> machine."""
 
     def make(suite=FULL, package=deb):
         box = boot(suite)
@@ -113,4 +151,4 @@ def installed(boot, deb):
 def install(box, package):
     """Install a package as an administrator without a terminal does; return what was said."""
     with timed(f"install {Path(package).name}"):
-        return box.run("apt-get", "install", "--yes", "--no-download", "-qq", box.copy(package))
+        return box.run("apt-get", "install", "--yes", "-qq", box.copy(package))

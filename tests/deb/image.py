@@ -22,7 +22,19 @@ TREE = Path(__file__).parents[2]
 CONTROL = TREE / "packaging/debian/control"
 SUITES = ("bookworm", "trixie", "noble")
 SYSTEM = ("systemd", "systemd-sysv", "dbus", "iproute2", "procps", "nftables", "iptables", "ipset", "python3-iptables")
-BESIDE = ("firewalld", "ufw", "fail2ban", "man-db", "autopkgtest", "needrestart", "logcheck", "zsh", "fish")
+BESIDE = (
+    "firewalld",
+    "ufw",
+    "fail2ban",
+    "man-db",
+    "bash-completion",
+    "dpkg-dev",
+    "autopkgtest",
+    "needrestart",
+    "logcheck",
+    "zsh",
+    "fish",
+)
 """What the full run wants to find on a host, installed and switched off."""
 FULL = "bookworm"
 """The suite that always has those."""
@@ -74,7 +86,9 @@ def _made(name: str, suite: str, packages: list[str]) -> Path:
             off = "--customize-hook=for unit in nftables firewalld ufw fail2ban; do "
             off += 'chroot "$1" systemctl disable $unit 2> /dev/null || true; done'
             _run(
-                f"make {name}", "mmdebstrap", "--variant=apt", f"--include={','.join(packages)}", off,
+                f"make {name}", "mmdebstrap", "--variant=apt",
+                '--aptopt=APT::Sandbox::User "root"',  # or apt may not read a key in somebody's home
+                f"--include={','.join(packages)}", off,
                 '--customize-hook=rm -rf "$1"/var/cache/apt/archives/*.deb',
                 suite, half, _sources(suite),
             )  # fmt: skip

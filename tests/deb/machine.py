@@ -42,7 +42,9 @@ class Machine:
     def run(self, *command, **options):
         """Run a command that has to succeed; return what it printed."""
         done = self.try_(*command, **options)
-        assert not done.returncode, f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        if done.returncode:
+            said = f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+            raise AssertionError(said + (self.journal() if command[0] == "systemctl" else ""))
         return done.stdout
 
     def sh(self, script):
@@ -94,7 +96,7 @@ def machine(image, network):
         with (folder / "console").open("wb") as console:
             nspawn = subprocess.Popen(
                 [
-                    "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--machine={folder.name}",
+                    "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--machine={network.name}",
                     f"--directory={root}", "--boot", "--console=pipe", f"--network-namespace-path={network.path}",
                     "--capability=CAP_NET_ADMIN",
                 ],

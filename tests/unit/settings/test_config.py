@@ -187,6 +187,16 @@ def test_time_zones():
     assert offsets == ["+0000", "+0200", "-0330", "+0000"]
 
 
+def test_a_system_without_time_zones_knows_utc_all_the_same(monkeypatch):
+    """A minimal Debian has no tzdata; found by a unit that did not start."""
+
+    def nothing(name):
+        raise LookupError(name)
+
+    monkeypatch.setattr("guard.settings.logs.ZoneInfo", nothing)
+    assert zone("UTC") is UTC
+
+
 def test_every_backend_is_known_by_its_name():
     for name in ("auto", "nftables", "iptables", "memory"):
         assert config(f"firewall: {{backend: {name}}}").firewall.backend == name
