@@ -62,8 +62,7 @@ class Ledger:
 
     def tables(self, bans: str, strikes: str) -> Iterator[Table]:
         """Give how full the fullest set of bans is, and the memory of former ones, under these names."""
-        fullest = max(map(len, self._sets.values()), default=0)
-        yield Table(bans, fullest, self._capacity, self.dropped + self.refused)
+        yield Table(bans, max(map(len, self._sets.values()), default=0), self._capacity, self.dropped + self.refused)
         ladders = self._strikes.values()
         yield Table(strikes, sum(map(len, ladders)), sum(held.limit for held in ladders), self.strikes_forgotten)
 
@@ -83,6 +82,10 @@ class Ledger:
     def sources(self) -> list[Source]:
         """Return whose bans there are, the oldest first."""
         return list(self._active)
+
+    def bans_of(self, sources: Iterable[Source]) -> list[Ban]:
+        """Return the bans of these sources, in their order; those that have none are left out."""
+        return [ban for ban in map(self._active.get, sources) if ban is not None]
 
     @property
     def in_use(self) -> set[SetKey]:
@@ -215,8 +218,7 @@ class Ledger:
 
     def inside(self, source: Source) -> list[Ban]:
         """Return the bans of sources inside `source`, its own included."""
-        own = self._active.get(source)
-        found = [] if own is None else [own]
+        found = self.bans_of([source])
         for (_, family, length), bans in self._sets.items():
             if family == source[0] and length > source[1]:
                 found += [ban for ban in bans.values() if covers(source, ban.source)]
@@ -247,11 +249,8 @@ class Ledger:
         return None
 
     def _replaced_by(self, ban: Ban) -> list[Ban]:
-        return [
-            held
-            for held in self.inside(ban.source)
-            if held.source == ban.source or _STRENGTH[held.scope] <= _STRENGTH[ban.scope]
-        ]
+        strength, inside = _STRENGTH[ban.scope], self.inside(ban.source)
+        return [held for held in inside if held.source == ban.source or _STRENGTH[held.scope] <= strength]
 
     def _make_room(self, ban: Ban) -> list[Change] | None:
         """Drop an unproven ban if the set is full; None if there is none to drop."""

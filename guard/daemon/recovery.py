@@ -85,7 +85,7 @@ class Recovery:
         taken, replaced = self._missing[-PIECE:], self._replaced
         del self._missing[-PIECE:]
         self._replaced = replaced and bool(self._missing)
-        return [ban for ban in map(ledger.get, reversed(taken)) if ban is not None], replaced
+        return ledger.bans_of(reversed(taken)), replaced
 
     def lost(self, now: Instant) -> None:
         """Count a loss of the table, or of parts of it."""

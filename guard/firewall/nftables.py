@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, cast
 
-from guard.core.ban import Change, Op
 from guard.errors import FirewallError, TableGone
 from guard.firewall import BATCH, NEVER
 from guard.firewall import nftopology as topology
@@ -20,18 +19,19 @@ from guard.firewall.nftlook import difference, generation, look
 from guard.firewall.nftmonitor import NftMonitor
 from guard.firewall.nftopology import TABLE, SetKey
 from guard.firewall.nftsetup import allow_sets, build, setup_refused, without
-from guard.firewall.plan import SCOPES, check, fold
-from guard.wire.nfnetlink import CREATE, Kind
+from guard.firewall.plan import SCOPES, check, left_of
+from guard.wire.nfnetlink import CREATE, EXCLUSIVE, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from guard.core.address import Source
-    from guard.core.ban import Ban
+    from guard.core.ban import Ban, Change
     from guard.core.ledger import SetKey as InUse
     from guard.core.rule import Scope
     from guard.core.units import Instant
     from guard.firewall import Layout
+    from guard.firewall.nftbans import Batch
     from guard.firewall.nftlook import Standing
     from guard.wire.nfnetlink import Message
 
@@ -54,10 +54,7 @@ class Nftables:
 
     def setup(self, layout: Layout, bans: Collection[Ban] = (), now: Instant = NEVER) -> None:
         """Make everything in one transaction, or change nothing: FirewallError names what stands in the way."""
-        held: dict[SetKey, list[tuple[bytes, int]]] = {}
-        for kind, folded in fold((Change(Op.ADD, ban) for ban in bans), now).items():
-            for address, outcome in folded.last.items():
-                held.setdefault(SetKey(SCOPES[outcome & 3], *kind), []).append((address, outcome >> 2))
+        held = {SetKey(scope, *kind): left for (kind, scope), left in left_of(bans, now).items() if left}
         empty = [one.key for one in self._sets if one.exists and not one.filled]
         before = generation(self._kernel)
         built = build(self._kernel, layout, more=held, unused=empty, ours=self._layout is not None)
@@ -110,35 +107,37 @@ class Nftables:
             raise FirewallError("nftables: apply() before setup()")
         if len(changes) > self._most:
             check(changes)  # nothing is sent if any of them is wrong
-        self._transact(changes, now, self._layout)
+        most = self._most
+        for start in range(0, len(changes), most):
+            piece = changes[start : start + most] if len(changes) > most else changes
+            self._transact(self._sets.batch(piece, now, self._layout), self._layout)
 
     def restore(self, bans: Sequence[Ban], now: Instant) -> None:
         """Add bans in a form that takes no offence at those that are there: neither refused nor moved."""
         if self._layout is None:
             raise FirewallError("nftables: restore() before setup()")
-        self._transact([Change(Op.ADD, ban) for ban in bans], now, self._layout, kept=True)
+        most = self._most
+        for start in range(0, len(bans), most):
+            self._transact(self._sets.additions(bans[start : start + most], now, self._layout), self._layout, CREATE)
 
     @property
     def _most(self) -> int:
         return min(BATCH, max(self._kernel.room // CHANGE_BYTES, 1))
 
-    def _transact(self, changes: Sequence[Change], now: Instant, layout: Layout, *, kept: bool = False) -> None:
-        most = self._most
-        for start in range(0, len(changes), most):
-            batch = self._sets.batch(changes[start : start + most] if len(changes) > most else changes, now, layout)
-            messages = batch.plain(CREATE) if kept else batch.plain()
-            if not messages:
-                continue
-            before = generation(self._kernel) if batch.made else 0
+    def _transact(self, batch: Batch, layout: Layout, flags: int = CREATE | EXCLUSIVE) -> None:
+        messages = batch.plain(flags)
+        if not messages:
+            return
+        before = generation(self._kernel) if batch.made else 0
+        refusal = self._kernel.commit(messages)
+        if refusal is not None and refusal.errno == errno.EEXIST:
+            messages = batch.sturdy()
             refusal = self._kernel.commit(messages)
-            if refusal is not None and refusal.errno == errno.EEXIST:
-                messages = batch.sturdy()
-                refusal = self._kernel.commit(messages)
-            if refusal is not None:
-                raise batch_refused(refusal, messages, layout)
-            batch.done()
-            if batch.made:
-                self._has_changed(before, self._standing)
+        if refusal is not None:
+            raise batch_refused(refusal, messages, layout)
+        batch.done()
+        if batch.made:
+            self._has_changed(before, self._standing)
 
     def look(self) -> None:
         """Compare table, chain, rules, sets and counters with what was made; TableGone names what differs."""

@@ -21,13 +21,13 @@ from guard.firewall import SLACK
 from guard.firewall import nftopology as topology
 from guard.firewall.nfsocket import refused
 from guard.firewall.nftopology import HOST_SETS, TABLE, SetKey
-from guard.firewall.plan import SCOPES, fold
+from guard.firewall.plan import SCOPES, fold, left_of
 from guard.wire.nfnetlink import CREATE, EXCLUSIVE, Kind, Message, attributes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from guard.core.ban import Change
+    from guard.core.ban import Ban, Change
     from guard.core.ledger import SetKey as InUse
     from guard.core.units import Instant
     from guard.firewall import Layout
@@ -107,6 +107,20 @@ class BanSets:
     def unused(self) -> list[SetKey]:
         """List the sets that were made on demand and are empty."""
         return [one.key for one in self if one.exists and not one.filled and one.key not in HOST_SETS]
+
+    def additions(self, bans: Iterable[Ban], now: Instant, layout: Layout) -> Batch:
+        """Write bans as a transaction that takes no source out of a set; FirewallError if a source is no network."""
+        batch = Batch([], [], 0)
+        made = 0
+        for (kind, scope), entries in left_of(bans, now).items():
+            ban_set = self._kind(kind)[SCOPES.index(scope)]
+            if not entries:
+                continue
+            if not ban_set.exists:
+                made += 1
+                batch.first.extend(_make(ban_set.key, made, layout))
+            batch.adds.append((ban_set, ban_set.writer.timed(entries)))
+        return batch._replace(made=made)
 
     def batch(self, changes: Iterable[Change], now: Instant, layout: Layout) -> Batch:
         """Write changes as a transaction; FirewallError if a source is no network."""

@@ -16,6 +16,7 @@ a shorter prefix is matched as `saddr & mask`: an interval set costs O(n) per in
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from sys import byteorder
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -48,6 +49,10 @@ _REMARK = "made and kept by astguard: see `astguard status`"
 _NAME = re.compile(r"(allow|all|sip|slow)([46])_(\d{1,3})")
 
 Step = tuple[str, "Mapping[str, object]"]
+
+
+# pyroute2 takes 50 ms to encode what setup() sends. A flushed table must not wait for that, so messages are kept.
+_once = lru_cache(1_024)
 
 
 class SetKey(NamedTuple):
@@ -110,26 +115,31 @@ def _comment(text: str) -> bytes:
     return bytes((0, len(text) + 1)) + text.encode() + b"\0"
 
 
+@_once
 def new_table() -> Message:
     """`add table inet astguard { comment "..." }`; kernels before 5.10 leave the comment out."""
     return encode(Kind.NEW_TABLE, CREATE, TableMessage, NAME=TABLE, USERDATA=_comment(_REMARK))
 
 
+@_once
 def drop_table() -> Message:
     """`delete table inet astguard`, with all that is in it."""
     return encode(Kind.DEL_TABLE, 0, TableMessage, NAME=TABLE)
 
 
+@_once
 def new_chain() -> Message:
     """`add chain inet astguard guard { type filter hook prerouting priority raw; policy accept; }`."""
     return encode(Kind.NEW_CHAIN, CREATE, ChainMessage, TABLE=TABLE, NAME=CHAIN, POLICY=1, **CHAIN_SHAPE)
 
 
+@_once
 def flush_chain() -> Message:
     """`flush chain inet astguard guard`."""
     return encode(Kind.DEL_RULE, 0, RuleMessage, TABLE=TABLE, CHAIN=CHAIN)
 
 
+@_once
 def new_counter(scope: str) -> Message:
     """`add counter inet astguard dropped_all`; one that is there goes on counting."""
     counter = {"BYTES": 0, "PACKETS": 0}
@@ -138,6 +148,7 @@ def new_counter(scope: str) -> Message:
     )
 
 
+@_once
 def new_set(key: SetKey, number: int, size: int, rate: int) -> Message:
     """`add set`: `size` elements at most (0: no limit); `rate` packets per second for the scope `slow`.
 
@@ -170,46 +181,54 @@ def more_ports(ports: Iterable[int]) -> list[Message]:
     return writer.messages(Kind.NEW_ELEMENT, CREATE, writer.bare(keys))
 
 
+@_once
 def drop_set(name: str) -> Message:
     """`delete set inet astguard NAME`; refused while a rule looks it up."""
     return encode(Kind.DEL_SET, 0, SetMessage, TABLE=TABLE, NAME=name)
 
 
+@_once
 def ask_table() -> Message:
     """Ask whether our table is there."""
     return encode(Kind.GET_TABLE, ACK, TableMessage, NAME=TABLE)
 
 
+@_once
 def ask_chain() -> Message:
     """Ask what our chain looks like."""
     return encode(Kind.GET_CHAIN, ACK, ChainMessage, TABLE=TABLE, NAME=CHAIN)
 
 
+@_once
 def ask_rules() -> Message:
     """Ask for the rules of our chain, in order."""
     return encode(Kind.GET_RULE, DUMP, RuleMessage, TABLE=TABLE, CHAIN=CHAIN)
 
 
+@_once
 def ask_generation() -> Message:
     """Ask how many transactions this namespace has seen."""
     return encode(Kind.GET_GENERATION, ACK, GenerationMessage)
 
 
+@_once
 def ask_sets() -> Message:
     """Ask for all sets of our table, without their elements."""
     return encode(Kind.GET_SET, DUMP, SetMessage, TABLE=TABLE)
 
 
+@_once
 def ask_counters() -> Message:
     """Ask for all counters of our table."""
     return encode(Kind.GET_OBJECT, DUMP, ObjectMessage, TABLE=TABLE, TYPE=_COUNTER)
 
 
-def first_rules() -> list[Message]:
+@_once
+def first_rules() -> tuple[Message, ...]:
     """`iif lo accept` and `icmpv6 type 133-137 accept`."""
     icmp_type = {"DREG": 1, "BASE": 2, "OFFSET": 0, "LEN": 1}
     accept = _verdict(1)
-    return [
+    return (
         _rule(
             RULES_OF_NO_SET[0], ("meta", {"DREG": 1, "KEY": 4}), _compare((1).to_bytes(4, byteorder)), accept
         ),  # lo is always ifindex 1
@@ -222,9 +241,10 @@ def first_rules() -> list[Message]:
             _compare(b"\x89", 3),  # at most 137, redirect
             accept,
         ),
-    ]
+    )
 
 
+@_once
 def set_rule(key: SetKey) -> Message:
     """Write the rule that looks a packet's source up in a set, as in the table above."""
     size, offset, nfproto = (4, 12, 2) if key.family == 4 else (16, 8, 10)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guard.core.address import Source
-    from guard.core.ban import Change
+    from guard.core.ban import Ban, Change
     from guard.core.units import Instant
 
 SCOPES = (Scope.ALL, Scope.SIP, Scope.SLOW)
@@ -81,6 +81,30 @@ def fold(changes: Iterable[Change], now: Instant) -> dict[bytes, Fold]:
                 last[key] = GONE
             # else the add took it out of this scope already
     return folds
+
+
+def left_of(bans: Iterable[Ban], now: Instant) -> dict[tuple[bytes, Scope], list[tuple[bytes, int]]]:
+    """Sort bans by family and length, and scope: address bytes and milliseconds left, rounded up; ended ones not.
+
+    For bans of different sources that need no folding; FirewallError on a source that is no network.
+    """
+    found: dict[tuple[bytes, Scope], list[tuple[bytes, int]]] = {}
+    kind, scope = b"", _ALL
+    entries: list[tuple[bytes, int]] = []
+    size = host_bits = 0
+    for ban in bans:
+        source = ban.source
+        if source[:2] != kind or ban.scope is not scope:
+            kind, scope = source[:2], ban.scope
+            size, host_bits = _FORM.get(kind, _NO_FORM)
+            entries = found.setdefault((kind, scope), [])
+        key = source[2:]
+        if len(key) != size or (host_bits and int.from_bytes(key, "big") & host_bits):
+            raise bad_source(source)
+        left = ban.until - now
+        if left > 0:
+            entries.append((key, -(-left // MILLISECOND)))
+    return found
 
 
 def check(changes: Iterable[Change]) -> None:

@@ -280,3 +280,17 @@ def test_first_fragments_of_a_banned_scope_are_dropped_so_the_rest_is_never_whol
     firewall.apply([add("198.51.100.7", scope=Scope.SIP)], NOW)
     air.mouth("198.51.100.7").sendto(b"x" * 4000, ("192.0.2.1", 5060))
     assert air.heard("198.51.100.8") == 1
+
+
+@pytest.mark.parametrize("address", ["198.51.100.7", "2001:db8:5::7"])
+@pytest.mark.parametrize(("scope", "goes_on"), [(Scope.SIP, True), (Scope.SLOW, True), (Scope.ALL, False)])
+def test_the_sound_of_a_running_call_is_only_touched_by_the_scope_all(air, firewall, address, scope, goes_on):
+    family = "6" if ":" in address else "4"
+    ear, mouth = air.ear(family, 12_000), air.mouth(address)
+    assert air.heard(address, 12_000, count=50) == 50
+    firewall.apply([add(address if family == "4" else "2001:db8:5::/64", scope=scope)], NOW)
+    assert air.heard(address, 12_000, count=50) == (50 if goes_on else 0)
+    for _ in range(50):
+        ear.sendto(b"sound", mouth.getsockname()[:2])
+    assert [mouth.recv(100) for _ in range(50)] == [b"sound"] * 50  # what we send is nobody's to stop
+    assert air.heard(address, 5060, count=50) < 20
