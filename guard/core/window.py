@@ -98,6 +98,8 @@ class Window:
         """Take back the offences of a source."""
         number, source, stamps = row
         kept = sorted(map(read.instant, read.many(stamps, self.most)))
+        if not kept or number not in (0, 1, 2):
+            raise ValueError("no offences, or in no table")
         self._tables()[read.whole(number)].put(read.source(source), tuple(kept))
         self._turn_at = max(self._turn_at, read.now + self.span)
 

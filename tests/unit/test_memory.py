@@ -169,6 +169,19 @@ def test_rows_that_cannot_be_right_are_left_out_and_the_engine_goes_on(changes):
     engine.take_alarms()
 
 
+@pytest.mark.parametrize(
+    "row", [[0, ONE.hex(), []], [3, ONE.hex(), [NOW]], [-1, ONE.hex(), [NOW]], [True, ONE.hex(), [NOW]]]
+)
+def test_a_window_without_offences_or_in_no_table_is_left_out(row):
+    """A source without a single offence made the next one of it a crash."""
+    engine = Engine([rule()])
+    fingerprint = rule().fingerprint
+    rows = [["track", "guessing", "rule", fingerprint], ["track", "guessing", "window", "all", *row]]
+    assert engine.memory.restore(rows, Duration(0), Instant(NOW)) == 1
+    (came,) = engine.handle([event("198.51.100.1", at=NOW, transport=Transport.TCP)], Instant(NOW), NOW)
+    assert came == "counted"
+
+
 @given(junk)
 def test_anything_at_all_may_stand_in_the_file(value):
     engine = Engine([rule()])
