@@ -21,8 +21,14 @@ def test_a_ban_is_found_by_its_address_its_rule_and_its_kind(installed):
     box.until(lambda: box.try_("astguard", "status").returncode == 0, "astguard answers")
     box.run("astguard", "bans", "add", ADDRESS, "--for", "1h", "--reason", "a test")
     box.run("astguard", "bans", "remove", ADDRESS)
-    box.until(lambda: len(lines(box, f"ASTGUARD_ADDRESS={ADDRESS}")) == 2, "two lines about the address")
-    ban, unban = lines(box, f"ASTGUARD_ADDRESS={ADDRESS}")
+    asked = (f"ASTGUARD_ADDRESS={ADDRESS}", f"MESSAGE_ID={MessageId.BAN.value}", f"MESSAGE_ID={MessageId.UNBAN.value}")
+    box.until(lambda: len(lines(box, *asked)) == 2, "a ban and its end, found by the address")
+    ban, unban = lines(box, *asked)
+    commands = lines(box, f"ASTGUARD_ADDRESS={ADDRESS}", f"MESSAGE_ID={MessageId.COMMAND.value}")
+    assert [(line["ASTGUARD_CALL"], line["ASTGUARD_UID"]) for line in commands] == [
+        ("POST /v1/bans", "0"), ("DELETE /v1/bans/*", "0"),
+    ]  # fmt: skip
+    assert commands[0]["ASTGUARD_REASON"] == "a test"
     expected = {
         "_SYSTEMD_UNIT": "astguard.service", "SYSLOG_IDENTIFIER": "astguard", "_TRANSPORT": "journal", "PRIORITY": "4",
         "MESSAGE_ID": MessageId.BAN.value, "ASTGUARD_RULE": "manual", "ASTGUARD_SECONDS": "3600", "ASTGUARD_STRIKE": "1",
