@@ -82,7 +82,7 @@ def main():
         print(f"  {step:24}{ours * 1e3:12.3f}{other * 1e3:12.3f}{other / ours:7.3f}x")
     with tempfile.TemporaryDirectory(prefix="astguard-") as folder:
         for name, tool in zip(KERNEL_BACKENDS, (tools.nft, tools.ipset), strict=True):
-            seconds, _ = tool(Path(folder), count)
+            seconds, *_ = tool(Path(folder), count)
             batch = found[name][STEPS.index("the batch")]
             print(f"  {COMMAND[name]:24}{seconds * 1e3:12.1f}  {seconds / batch:.1f}x the batch of {name}")
 
