@@ -102,9 +102,11 @@ def small(tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
     made = Desk(disk / "state.db")
     made.writer.start()
-    yield made
-    made.writer.stop(10)
-    subprocess.run(["umount", disk], check=True)
+    try:
+        yield made
+    finally:
+        made.writer.stop(10)
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def fill(folder):

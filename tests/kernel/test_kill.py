@@ -186,8 +186,10 @@ def small_disk(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    try:
+        yield disk
+    finally:  # lazily: a daemon that was killed may still hold a file for a moment
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_what_a_full_disk_did_not_keep_was_reported_so(place, tmp_path, small_disk):
