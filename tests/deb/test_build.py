@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 import subprocess
+import tarfile
 import tomllib
 
 import pytest
@@ -76,6 +78,13 @@ def test_it_has_its_code_for_itself_and_all_that_belongs_to_it(deb):
         ""
     } == shipped
     assert all(owner == "root/root" and mode[8] != "w" for mode, owner in files.values())
+
+
+def test_the_launcher_is_packed_as_it_was_written(deb):
+    """dh_python3 has once taken its -IB away, and with it the isolation, and left bytecode behind after a purge."""
+    packed = subprocess.run(["dpkg-deb", "--fsys-tarfile", deb], capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tree:
+        assert tree.extractfile("./usr/bin/astguard").read() == (TREE / "packaging/debian/launcher").read_bytes()
 
 
 def test_nothing_of_it_may_be_edited_and_then_asked_about(deb, tmp_path):
