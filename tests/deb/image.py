@@ -100,7 +100,7 @@ def _sources(suite: str) -> str:
     if suite in {"bookworm", "trixie"}:
         return f"deb {debian_mirror()} {suite} main"
     script = Path("/usr/share/debootstrap/scripts/jammy").read_text()
-    mirror = re.search(r"default_mirror (http://archive\S+)", script)[1]
+    mirror = re.search(r"default_mirror (\S+://archive\S+)", script)[1]
     key = cache_folder() / "ubuntu-keyring"
     if not key.exists():
         with urllib.request.urlopen(f"{mirror}/pool/main/u/ubuntu-keyring/{KEY}", timeout=60) as answer:
