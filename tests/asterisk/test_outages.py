@@ -133,13 +133,11 @@ def test_the_guard_is_killed_and_comes_back(lab):
 
 
 def test_a_flushed_ruleset_is_made_again(lab):
-    """`nft flush ruleset`, as a reloaded firewall does: noticed at the latest when a banned source is heard."""
+    """`nft flush ruleset`, as a reloaded firewall does: made again at once, whether the banned source is heard or not."""
     with lab.astguard() as guard:
         lab.attacker.guess("101", GUESSES)
         assert_banned(guard, lab.attacker)
         lab.pbx.run("nft", "flush", "ruleset", check=True)
-        assert guard.kernel() == ""
-        lab.attacker.guess("101", GUESSES)
         guard.says("table is gone")
         assert_banned(guard, lab.attacker)
         assert_free(guard, lab.phone)
