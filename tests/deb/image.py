@@ -1,7 +1,7 @@
 """Root trees with systemd, each made once by mmdebstrap and kept in the cache, found by their recipe.
 
-The recipe is this file and packaging/debian/control: what the package depends on is taken from there, so a library that
-it forgets is not in the tree. The mirrors are those this machine's own apt uses, and debootstrap's for Ubuntu, whose
+The recipe has the packages by name. What ours depends on is taken from packaging/debian/control, so a library that it
+forgets is not in the tree. The mirrors are those this machine's own apt uses, and debootstrap's for Ubuntu, whose
 key is taken from Ubuntu's own package, known by its hash.
 """
 
@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -38,6 +39,12 @@ BESIDE = (
 """What the full run wants to find on a host, installed and switched off."""
 FULL = "bookworm"
 """The suite that always has those."""
+
+UNUSED = 30 * 86_400
+"""Seconds after which a system that no run has asked for is thrown away."""
+
+OFF = 'for unit in nftables firewalld ufw fail2ban; do chroot "$1" systemctl disable $unit 2> /dev/null || true; done'
+"""What switches them off."""
 
 KEY = "ubuntu-keyring_2023.11.28.1_all.deb"
 KEY_HASH = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
@@ -72,27 +79,28 @@ _SEQUENCES = {"python3": "dh-python", "bash-completion": "bash-completion", "ins
 
 def _made(name: str, suite: str, packages: list[str]) -> Path:
     packages = ["debhelper" if package == "debhelper-compat" else package for package in packages]
-    recipe = hashlib.sha256(Path(__file__).read_bytes() + " ".join(packages).encode()).hexdigest()[:12]
+    recipe = [
+        "--variant=apt",
+        '--aptopt=APT::Sandbox::User "root"',  # or apt may not read a key in somebody's home
+        f"--include={','.join(sorted(set(packages)))}",
+        f"--customize-hook={OFF}",
+        '--customize-hook=rm -rf "$1"/var/cache/apt/archives/*.deb',
+        suite,
+    ]
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    tar = cache / f"{name}-{recipe}.tar"
+    tar = cache / f"{name}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}.tar"
     with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once make it once
         if not tar.exists():
             print(f"making the system {name} with mmdebstrap, about a minute ...", flush=True)
-            for old in cache.glob(f"{name}-{'?' * 12}.tar"):
-                old.unlink()
             half = tar.with_suffix(".half.tar")
-            off = "--customize-hook=for unit in nftables firewalld ufw fail2ban; do "
-            off += 'chroot "$1" systemctl disable $unit 2> /dev/null || true; done'
-            _run(
-                f"make {name}", "mmdebstrap", "--variant=apt",
-                '--aptopt=APT::Sandbox::User "root"',  # or apt may not read a key in somebody's home
-                f"--include={','.join(packages)}", off,
-                '--customize-hook=rm -rf "$1"/var/cache/apt/archives/*.deb',
-                suite, half, _sources(suite),
-            )  # fmt: skip
+            _run(f"make {name}", "mmdebstrap", *recipe, half, _sources(suite))
             half.rename(tar)
+        tar.touch()
+        for old in cache.glob(f"{name}-{'?' * 12}.tar"):  # another tree may be using its own at this moment
+            if time.time() - old.stat().st_mtime > UNUSED:
+                old.unlink()
     return tar
 
 
