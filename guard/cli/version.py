@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parents[1]
-LIBRARIES = ("pyroute2", "aiohttp", "PyYAML", "python-iptables")
+LIBRARIES = ("pyroute2", "aiohttp", "PyYAML", "prometheus-client", "python-iptables")
 
 
 def asked(words: list[str]) -> str | None:
