@@ -140,7 +140,15 @@ def test_the_version_in_full_names_commit_libraries_and_kernel(capsys):
     assert (code, err) == (0, "")
     first, commit_line, *rest = out.splitlines()
     assert (first, commit_line.split()[0]) == (f"astguard {__version__}", "commit")
-    assert {line.split()[0] for line in rest} >= {"from", "Python", "pyroute2", "aiohttp", "PyYAML", "prometheus-client", "Linux"}
+    assert {line.split()[0] for line in rest} >= {
+        "from",
+        "Python",
+        "pyroute2",
+        "aiohttp",
+        "PyYAML",
+        "prometheus-client",
+        "Linux",
+    }
 
 
 def test_the_commit_is_what_the_build_wrote_down_or_else_unknown(tmp_path):
