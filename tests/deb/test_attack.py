@@ -54,6 +54,8 @@ def wired(box):
         finally:
             for each in (ear, *senders.values()):
                 each.close()
+            box.net.end()
+            box.run("ip", "address", "delete", f"{PBX}/32", "dev", "lo")  # the next test has the same system
 
 
 @pytest.mark.parametrize("suite", OTHERS)
