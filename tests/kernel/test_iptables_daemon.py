@@ -125,7 +125,7 @@ def test_a_ban_of_three_seconds_is_over_on_time_also_when_nobody_runs(place, wir
     assert "astguard_sip4_32" in names, "a stop leaves the sets to the kernel"
 
 
-def test_bans_are_back_after_kill_9_and_a_reboot(place, wired, tmp_path):
+def test_bans_are_back_after_a_stop_and_a_reboot(place, wired, tmp_path):
     async def before(pbx, guard, line):
         await pbx.play(SVCRACK)
         await guard.says("WARNING ban 198.51.100.11/32 for 10m")
