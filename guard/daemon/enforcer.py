@@ -112,6 +112,7 @@ class Enforcer:
     def handle(self, events: list[SecurityEvent]) -> None:
         """Judge events that have just been read."""
         outcomes = self.engine.handle(events, self.now(), self.wall())
+        self.recorder.weighed(events, outcomes)
         if not self.paused:
             self.upkeep.heard(events, outcomes)
         self.settle()

@@ -1,9 +1,12 @@
-"""Reports what is true: one line for each ban, unban, expiry and alarm, once it is on the disk."""
+"""Reports what is true: one line for each ban, unban, expiry and alarm, once it is on the disk.
+
+Here is the one end of the flow: whoever else wants to hear what happened is a listener of the recorder.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from guard.core.address import show, show_short
 from guard.core.ban import Op
@@ -13,22 +16,41 @@ from guard.wire.describe import ACCOUNT_LIMIT
 from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guard.core.alarm import Alarm
     from guard.core.ban import Change
+    from guard.core.event import SecurityEvent
+    from guard.core.outcome import Outcome
     from guard.daemon.keeper import Keeper
     from guard.wire.journal import About
 
 log = logging.getLogger("astguard")
 
 
+class Listener(Protocol):
+    """Hears what happened, in the event loop: it never waits, and bounds what it keeps."""
+
+    def weighed(self, events: Sequence[SecurityEvent], outcomes: Sequence[Outcome]) -> None:
+        """Hear of a batch of events and their outcomes, before its bans are in the kernel."""
+
+    def changed(self, change: Change, *, stored: bool) -> None:
+        """Hear of a change when it is reported: true in the kernel, or observed, and on the disk if `stored`."""
+
+    def alarmed(self, alarm: Alarm) -> None:
+        """Hear of an alarm when it is reported."""
+
+
 class Recorder:
     """Takes what the enforcer has brought to the kernel. Nothing is reported by anybody else.
 
-    With a keeper it is reported when that has kept it, or has said that it cannot; without one, at once.
+    With a keeper it is reported when that has kept it, or has said that it cannot; without one, at once. Bans that an
+    earlier life reported are taken back without a word, so `listeners` never hear of one twice.
     """
 
     def __init__(self, keeper: Keeper | None = None) -> None:
         self.keeper = keeper
+        self.listeners: list[Listener] = []
         if keeper is not None:
             keeper.receipts.on_kept = self._report
 
@@ -42,6 +64,13 @@ class Recorder:
     def tell(self, alarm: Alarm) -> None:
         """Report an alarm."""
         log.warning("alarm %s: %s", alarm.kind, alarm.text, extra=about_alarm(alarm))
+        for listener in self.listeners:
+            listener.alarmed(alarm)
+
+    def weighed(self, events: Sequence[SecurityEvent], outcomes: Sequence[Outcome]) -> None:
+        """Pass on what came of a batch of events."""
+        for listener in self.listeners:
+            listener.weighed(events, outcomes)
 
     async def stored(self) -> bool:
         """Wait until what was recorded is on the disk; False if it is not, because there is no keeper or no room."""
@@ -67,6 +96,8 @@ class Recorder:
                 format_duration(Duration(ban.until - ban.since)), ban.rule,
                 ban.scope, ban.evidence, ban.strike, ban.offences, ban.events, note, extra=fields,
             )  # fmt: skip
+        for listener in self.listeners:
+            listener.changed(change, stored=stored)
 
 
 _KINDS = {
