@@ -62,7 +62,7 @@ The daemon
 Options for every command
   --config FILE             usually /etc/astguard/astguard.yaml
   --socket PATH             usually /run/astguard/astguard.sock
-  -o, --output table|json   for people or for programs
+  -o, --output FORM         table for people; json, raw (tabs) for programs
   --no-header               no titles above the columns
   --version                 the version; with --verbose, all that runs
   -h, --help                this page; after a command, its own

@@ -71,7 +71,7 @@ def _show(options: Namespace) -> int:
         note(f"{show_short(wanted)} has no ban of its own; the ban of {covering} covers it")
     output, trail = Output(options), ban.get("trail")
     output.one(SHOW, ban)
-    if isinstance(trail, list) and trail and not output.as_json:
+    if isinstance(trail, list) and trail and not output.for_programs:
         print()
         output.list(TRAIL, [trace for trace in trail if isinstance(trace, dict)], "")
     return 0

@@ -52,12 +52,12 @@ def _check(options: Namespace) -> int:
     except ConfigError as error:
         mistakes += error.mistakes
     output = Output(options)
-    if output.as_json:
+    if output.for_programs:
         numbers = {"rules": len(ruleset.rules), "off": len(ruleset.off), "allow": _allowed(config)}
-        output.json({"config": str(path), "mode": str(config.mode), **numbers, "mistakes": mistakes})
+        output.data({"config": str(path), "mode": str(config.mode), **numbers, "mistakes": mistakes})
     if mistakes:
         raise ConfigError(mistakes)
-    if not output.as_json:
+    if not output.for_programs:
         print("\n".join(summary(config, ruleset, str(path))))
     return 0
 

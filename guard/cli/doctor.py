@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from guard.cli.client import ask, ask_list
 from guard.cli.options import WIDTH, add_command, read_config
 from guard.cli.output import GREEN, RED, YELLOW, Output, note, paint
+from guard.cli.table import text
 from guard.core.address import parse_source
 from guard.core.text import printable
 from guard.errors import ConfigError, GuardError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"serious": RED, "warning": YELLOW, "note": "0", "ok": GREEN}
 TEXT_LIMIT = 1_000
+RAW = (("SEVERITY", text("severity")), ("CHECK", text("check")), ("TEXT", text("text")), ("REMEDY", text("remedy")))
 
 
 def add_to(commands: Commands) -> None:
@@ -57,8 +59,8 @@ def _doctor(options: Namespace) -> int:
     status, no_status, allowed = _ask(options)
     findings = examine(gather(config, problem, status, no_status, allowed, options.asterisk_conf))
     output = Output(options)
-    if output.as_json:
-        output.json([finding._asdict() for finding in findings])
+    if output.for_programs:
+        output.list(RAW, [finding._asdict() for finding in findings], "")
     else:
         print("\n".join(page(findings)))
     return 1 if any(finding.severity == "serious" for finding in findings) else 0
@@ -70,8 +72,8 @@ def page(findings: Sequence[Finding]) -> Iterator[str]:
     for finding in findings:
         if finding.severity != "ok":
             head = paint(finding.severity.ljust(width), COLOURS[finding.severity])
-            for text in (finding.text, finding.remedy):
-                for line in wrap(printable(text, TEXT_LIMIT), WIDTH - width - 2, break_on_hyphens=False):
+            for said in (finding.text, finding.remedy):
+                for line in wrap(printable(said, TEXT_LIMIT), WIDTH - width - 2, break_on_hyphens=False):
                     yield f"{head}  {line}"
                     head = " " * width
             yield ""

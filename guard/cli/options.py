@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = Path("/etc/astguard/astguard.yaml")
 DEFAULT_SOCKET = Path("/run/astguard/astguard.sock")
 WIDTH = 79
+OUTPUTS = "for people (table), for programs (json), for cut and awk (raw: tabs)"
 
 
 _WRONG_CHOICE = re.compile(r"argument (COMMAND|VERB): invalid choice: (.*) \(choose from (.*)\)", re.DOTALL)
@@ -79,7 +80,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     common = parser.add_argument_group("common options", argument_default=argparse.SUPPRESS)
     common.add_argument("--config", type=Path, metavar="FILE", help=f"configuration file, usually {DEFAULT_CONFIG}")
     common.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's control socket")
-    common.add_argument("-o", "--output", choices=("table", "json"), help="for people (table) or programs (json)")
+    common.add_argument("-o", "--output", choices=("table", "json", "raw"), help=OUTPUTS)
     common.add_argument("--no-header", dest="header", action="store_false", help="no titles above the columns")
 
 

@@ -88,8 +88,8 @@ def _replay(options: Namespace) -> int:
     if not report["events"]:
         note("there are no security events in these recordings, so there was nothing to judge")
     output = Output(options)
-    if output.as_json:
-        output.json(report)
+    if output.for_programs:
+        output.data(report)
     elif options.compare:
         show_comparison(output, report, options.compare)
     else:

@@ -88,8 +88,8 @@ def _check(options: Namespace) -> int:
         else:
             on, off = on + (rule is not None), off + (rule is None and not path.is_dir())
     answer = {"rules": on, "off": off, "mistakes": mistakes}
-    if mistakes and Output(options).as_json:
-        Output(options).json(answer)
+    if mistakes and Output(options).for_programs:
+        Output(options).data(answer)
     if mistakes:
         raise ConfigError(mistakes)
     Output(options).done(answer, f"{count(on, 'rule')}{f', {off} switched off' if off else ''}, no mistakes")
@@ -110,8 +110,8 @@ def _test(options: Namespace) -> int:
     ]  # fmt: skip
     without = [rule.name for rule, cases in rules if not cases]
     output = Output(options)
-    if output.as_json:
-        output.json({"cases": results, "without": without})
+    if output.for_programs and not output.raw:
+        output.data({"cases": results, "without": without})
     else:
         output.list(TESTED, results, "no rule has a case")
     for name in without:

@@ -68,9 +68,9 @@ def _setup(options: Namespace) -> int:
     place = find_asterisk(options.asterisk_conf)
     plan = make_plan(options, place, path, config)
     output = Output(options)
-    if output.as_json and options.dry_run:
-        output.json(_as_json(plan, done=False))
-    elif not output.as_json:
+    if output.for_programs and options.dry_run:
+        output.data(_as_json(plan, done=False))
+    elif not output.for_programs:
         _show(plan, place, diffs=options.dry_run)
     if options.dry_run:
         return 0
@@ -198,7 +198,7 @@ def _carry_out(output: Output, plan: Plan, place: Place, folder: Path) -> None:
     from guard.setup.carry import carry_out
 
     for said in carry_out(plan, folder):
-        if not output.as_json:
+        if not output.for_programs:
             print(f"{paint('done', GREEN)}  {printable(said, TEXT_LIMIT)}")
     _reload(place, plan.reloads)
 
@@ -213,14 +213,14 @@ def _prove(output: Output, plan: Plan, place: Place) -> int:
 
     if not place.running:
         note("Asterisk is not running, so nothing could be tried; start it and run 'astguard setup' again")
-        if output.as_json:
-            output.json({**_as_json(plan, done=True), "self_test": "not tried"})
+        if output.for_programs:
+            output.data({**_as_json(plan, done=True), "self_test": "not tried"})
         return 0
     heard = hear(plan, secrets.token_hex(8))
     if not heard.own_login:
         raise HostError("AMI lets astguard in, but no security event arrives; 'astguard doctor' says what is wrong")
-    if output.as_json:
-        output.json({**_as_json(plan, done=True), "asterisk": f"AMI {heard.version}", "self_test": "ok"})
+    if output.for_programs:
+        output.data({**_as_json(plan, done=True), "asterisk": f"AMI {heard.version}", "self_test": "ok"})
         return 0
     print(f"{paint('heard', GREEN)} a security event of its own login from Asterisk (AMI {heard.version})")
     if plan.join_group:
@@ -241,7 +241,7 @@ def _undo(options: Namespace, folder: Path) -> int:
     if not record.steps:
         output.done({"undone": []}, "There is nothing to take back: setup has changed nothing here.")
         return 0
-    if not output.as_json:
+    if not output.for_programs:
         for step in record.steps:
             print(f"  {'put back' if step.backup else 'remove'} {step.path}")
     _ask(options, "Take this back?")

@@ -31,8 +31,8 @@ def add_to(commands: Commands) -> None:
 def _status(options: Namespace) -> int:
     answer = ask(options, Request(Call.STATUS))
     output = Output(options)
-    if output.as_json:
-        output.json(answer)
+    if output.for_programs:
+        output.data(answer)
         return 0
     for line in page(answer):
         print(line)

@@ -9,12 +9,29 @@ from guard.core.text import printable
 from guard.core.units import SECOND, Duration, format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Column = tuple[str, Callable[[Mapping[str, object]], str]]
 
 GAP = "  "
 CELL_LIMIT = 120
+RAW_LIMIT = 1_000
+
+
+class Reader:
+    """Reads a value of an item: called for people, `raw` for programs, for whom it depends on no clock and no day."""
+
+    def __init__(self, key: str, show: Callable[[object], str]) -> None:
+        self._key = key
+        self._show = show
+
+    def __call__(self, item: Mapping[str, object]) -> str:
+        """Write the value for people."""
+        return self._show(item.get(self._key))
+
+    def raw(self, item: Mapping[str, object]) -> str:
+        """Write the value as the daemon gave it: times in UTC, durations in seconds, sources with their length."""
+        return _raw(item.get(self._key))
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -29,36 +46,58 @@ def fill(columns: Sequence[Column], items: Sequence[Mapping[str, object]], *, he
     return align(titles + [[read(item) or "-" for _, read in columns] for item in items])
 
 
-def text(key: str) -> Callable[[Mapping[str, object]], str]:
+def fill_raw(columns: Sequence[Column], items: Sequence[Mapping[str, object]], *, header: bool) -> Iterator[str]:
+    """Give a table's lines for programs: tabs between the values, `-` for none, so that no two tabs stand together."""
+    if header:
+        yield "\t".join(title for title, _ in columns)
+    for item in items:
+        yield "\t".join((read.raw(item) if isinstance(read, Reader) else read(item)) or "-" for _, read in columns)
+
+
+def flatten(value: object, name: str = "") -> Iterator[str]:
+    """Give any value of JSON as lines of a name (`link.state`), a tab and a value."""
+    if isinstance(value, dict | list) and value:
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from flatten(part, f"{name}.{key}" if name else str(key))
+    else:
+        shown = "-" if value is None or value == "" or isinstance(value, dict | list) else _raw(value)
+        yield f"{printable(name, RAW_LIMIT) or '-'}\t{shown}"
+
+
+def text(key: str) -> Reader:
     """Make a reader of a value that is shown as it is."""
-    return lambda item: as_text(item.get(key))
+    return Reader(key, as_text)
 
 
-def source(key: str = "source") -> Callable[[Mapping[str, object]], str]:
+def source(key: str = "source") -> Reader:
     """Make a reader of a source; a host goes without its prefix length."""
-    return lambda item: short_source(as_text(item.get(key)))
+    return Reader(key, lambda value: short_source(as_text(value)))
 
 
-def time(key: str) -> Callable[[Mapping[str, object]], str]:
+def time(key: str) -> Reader:
     """Make a reader of a time."""
-    return lambda item: local_time(as_text(item.get(key)))
+    return Reader(key, lambda value: local_time(as_text(value)))
 
 
-def since(key: str) -> Callable[[Mapping[str, object]], str]:
+def since(key: str) -> Reader:
     """Make a reader of a time that is short on the day itself, so that a list fits 80 columns."""
-    return lambda item: short_time(as_text(item.get(key)), datetime.now().astimezone().strftime("%Y-%m-%d"))
+    return Reader(key, lambda value: short_time(as_text(value), datetime.now().astimezone().strftime("%Y-%m-%d")))
 
 
-def left(key: str) -> Callable[[Mapping[str, object]], str]:
+def left(key: str) -> Reader:
     """Make a reader of a number of seconds."""
-    return lambda item: span(item.get(key))
+    return Reader(key, span)
 
 
-def as_text(value: object) -> str:
+def as_text(value: object, limit: int = CELL_LIMIT) -> str:
     """Write any value on one line, harmless and not too long."""
     if isinstance(value, list | tuple):
         value = " ".join(map(str, value))
-    return "" if value is None else printable(str(value), CELL_LIMIT)
+    return "" if value is None else printable(str(value), limit)
+
+
+def _raw(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else as_text(value, RAW_LIMIT)
 
 
 def short_source(shown: str) -> str:

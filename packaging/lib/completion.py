@@ -38,7 +38,7 @@ def bash() -> str:
         "    done",
         "    case $prev in",
         f"        {'|'.join(_taking_files())}) _filedir; return ;;",
-        "        -o|--output) COMPREPLY=($(compgen -W 'table json' -- \"$cur\")); return ;;",
+        "        -o|--output) COMPREPLY=($(compgen -W 'table json raw' -- \"$cur\")); return ;;",
         "    esac",
         '    case "$noun $verb" in',
     ]  # fmt: skip

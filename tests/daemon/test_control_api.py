@@ -230,6 +230,25 @@ def test_bans_as_json_keep_the_contract(astguard):
     assert len(out.splitlines()) == len(BANS) + 2
 
 
+def test_bans_as_raw_lines_have_tabs_and_the_values_of_the_api(astguard):
+    assert astguard("bans", "list", "-o", "raw") == (0, (
+        "SOURCE\tRULE\tSCOPE\tSTRIKE\tSINCE\tLEFT\n"
+        "203.0.113.7/32\tpjsip-password-guessing\tall\t2\t2026-05-01T14:02:11.000Z\t2892\n"
+        "2001:db8:5::/64\tmanual\tsip\t1\t2026-05-01T14:31:40.000Z\t1020\n"
+    ), "")  # fmt: skip
+    assert astguard("bans", "list", "-o", "raw", "--no-header")[1].splitlines()[0].startswith("203.0.113.7/32\t")
+
+
+def test_what_is_no_list_is_raw_with_a_name_and_a_value_a_line(astguard, desk):
+    code, out, _ = astguard("bans", "show", "203.0.113.7", "-o", "raw")
+    assert (code, "rule\tpjsip-password-guessing" in out.splitlines()) == (0, True)
+    code, out, _ = astguard("bans", "remove", "203.0.113.7", "-o", "raw")
+    assert (code, out.splitlines()[0]) == (0, "source\t203.0.113.7/32")
+    assert "link.state\tup" in astguard("status", "-o", "raw")[1].splitlines()
+    desk.list = []
+    assert astguard("bans", "list", "-o", "raw", "--no-header") == (0, "", "astguard: nobody is banned\n")
+
+
 def test_an_empty_list_says_so_on_stderr(astguard, desk):
     desk.list = []
     header = "SOURCE  RULE  SCOPE  STRIKE  SINCE  LEFT\n"

@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.cli.table import align, as_text, fill, left, local_time, short_source, short_time, source, span, text
+from guard.cli.table import (
+    align,
+    as_text,
+    fill,
+    fill_raw,
+    flatten,
+    left,
+    local_time,
+    short_source,
+    short_time,
+    source,
+    span,
+    text,
+)
 from guard.core.text import LIMIT, printable
 
 
@@ -71,6 +84,21 @@ def test_a_table_without_items_is_its_header_and_without_a_header_nothing():
 def test_a_value_that_is_missing_is_a_dash():
     columns = (("RULE", text("rule")), ("STRIKE", text("strike")))
     assert fill(columns, [{"strike": 0}, {"rule": ""}], header=False) == ["-  0", "-  -"]
+
+
+def test_a_raw_line_has_as_many_values_as_there_are_columns_whatever_they_hold():
+    columns = (("SOURCE", source()), ("WHO", text("who")), ("LEFT", left("left_seconds")))
+    items = [{"source": "198.51.100.7/32", "who": "a\tb\n\x1b[2J\u202e", "left_seconds": 0}, {}]
+    assert list(fill_raw(columns, items, header=True)) == [
+        "SOURCE\tWHO\tLEFT", "198.51.100.7/32\ta\\tb\\n\\x1b[2J\\u202e\t0", "-\t-\t-",
+    ]  # fmt: skip
+
+
+def test_a_value_of_parts_is_a_line_for_each():
+    value = {"link": {"state": "up", "ok": True}, "ports": [5060, 5061], "none": None, "x\t": "\x1b", "empty": []}
+    assert list(flatten(value)) == [
+        "link.state\tup", "link.ok\ttrue", "ports.0\t5060", "ports.1\t5061", "none\t-", "x\\t\t\\x1b", "empty\t-",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
