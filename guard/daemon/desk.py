@@ -11,13 +11,13 @@ from guard import __version__
 from guard.core.address import is_special, show, show_short
 from guard.core.address import length as bits
 from guard.core.units import SECOND, Duration
-from guard.daemon.exposure import REMEDY
+from guard.daemon.warnings import Warned, Watched, warnings
 from guard.errors import ControlError, FirewallError, NotFound
 from guard.wire.control import describe_rule
 from guard.wire.describe import describe_ban, describe_trace, show_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
 
     from guard.core.address import Source
     from guard.core.ban import Ban
@@ -31,15 +31,8 @@ if TYPE_CHECKING:
     from guard.settings.rulefile import RuleSet
 
 
-LAG_WARNED = 30_000
-"""Milliseconds of lag that are warned of: the shortest stock window is two minutes."""
-
 START_SECONDS = 5.0
 """How long a question waits for the start; a million bans take longer."""
-UNREADABLE = (
-    "attacks that AMI is silent about are not seen; let astguard read Asterisk's files (usermod -aG asterisk astguard, "
-    "then restart it), or name the log in astguard.yaml (logs.messages)"
-)
 
 log = logging.getLogger("astguard")
 
@@ -122,44 +115,9 @@ class Desk:
         """Return how many warnings there are now."""
         return sum(1 for _ in self._warnings())
 
-    def _warnings(self) -> Iterable[dict[str, str]]:
-        if self._pause.span is not None:
-            yield {"text": "paused: nobody is kept out", "remedy": "'astguard resume' puts the bans back"}
-        if self._link.problem:
-            yield {"text": f"link: {self._link.problem}", "remedy": "attacks are not seen until this is mended"}
-        if self._link.lag_ms > LAG_WARNED:
-            text = f"link: events are {self._link.lag_ms // 1000} s old when they are read, too old for short windows"
-            yield {"text": text, "remedy": "set the clocks of this host and of Asterisk's; a backlog passes by itself"}
-        keeper = self._enforcer.recorder.keeper
-        if keeper is not None and keeper.receipts.problem:
-            text = f"state: what is banned now is not on the disk: {keeper.receipts.problem}"
-            yield {
-                "text": text,
-                "remedy": "make room or mend the disk; the kernel alone keeps these bans, a reboot ends them",
-            }
-        if self.logs.deaf:
-            yield {"text": f"log: no messages log is read: {self.logs.deaf}", "remedy": UNREADABLE}
-        for path, problem in self.logs.problems.items():
-            if problem:
-                yield {"text": f"log: {path} {problem}", "remedy": UNREADABLE}
-        if self._enforcer.problem:
-            yield {"text": f"firewall: {self._enforcer.problem}", "remedy": "bans are tried again every few seconds"}
-        dispute = self._enforcer.upkeep.dispute()
-        if dispute and not self._enforcer.problem:
-            yield {"text": f"firewall: {dispute}", "remedy": "keep that program from table inet astguard"}
-        names = self._allowance.names
-        for name in names.unknown():
-            text = f"allow: {name} has no address, so it protects nobody"
-            yield {"text": text, "remedy": "mend the resolver or the name, or write addresses in its place"}
-        for name, over in names.cut.items():
-            text = f"allow: {name} has {over} addresses more than are taken from a name"
-            yield {"text": text, "remedy": "write the networks in its place"}
-        if exposed := self.exposed():
-            yield {"text": exposed, "remedy": REMEDY}
-        tampered = self._engine.tally.counts["tampered"]
-        if tampered:
-            text = f"{tampered} blocks on the AMI socket were tampered with, and not believed"
-            yield {"text": text, "remedy": "see docs/asterisk.md; close HTTP AMI to the outside"}
+    def _warnings(self) -> Iterator[Warned]:
+        parts = Watched(self._enforcer, self._allowance, self._pause, self._link, self.logs, self.exposed())
+        return warnings(parts)
 
     def bans(self) -> list[dict[str, object]]:
         """List the active bans, the newest last."""
