@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guard.api.metrics import Metrics
+    from guard.api.stream import Stream
     from guard.core.address import Source
     from guard.core.units import Duration
 
@@ -110,8 +111,11 @@ class Desk(Protocol):
 class ControlServer:
     """Answers requests on a unix socket from `start` to `stop`."""
 
-    def __init__(self, desk: Desk, path: Path, metrics: Metrics | None = None, *, root_only: bool = False) -> None:
+    def __init__(
+        self, desk: Desk, path: Path, metrics: Metrics | None, stream: Stream, *, root_only: bool = False
+    ) -> None:
         self._desk = desk
+        self._stream = stream
         self._root_only = root_only
         self._metrics = metrics
         self._path = path
@@ -143,6 +147,7 @@ class ControlServer:
                 self._path.unlink()
         if self._runner is not None:
             runner, self._runner = self._runner, None
+            self._stream.close()
             patience = asyncio.get_running_loop().call_later(STOP_SECONDS, self._hang_up)
             await runner.cleanup()
             patience.cancel()
@@ -165,11 +170,13 @@ class ControlServer:
             self._busy.discard(transport)
         return response
 
-    async def _answer(self, http: web.Request) -> web.Response:
+    async def _answer(self, http: web.Request) -> web.StreamResponse:
         try:
             if self._metrics is not None and (http.method, http.raw_path) == ("GET", "/metrics"):
                 return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE})
             request = parse_request(http.method, http.raw_path, await _read_body(http))
+            if request.call is Call.EVENTS:
+                return await self._stream.serve(http, request.filter)
             if request.call.changes:
                 self._note(request, http)
             body = await encode(await self._ask(request))
@@ -195,6 +202,7 @@ class ControlServer:
 
     async def _ask(self, request: Request) -> object:
         desk, source = self._desk, request.source
+        assert request.call is not Call.EVENTS, "the stream answers that"
         await desk.ready()
         match request.call:
             case Call.STATUS:

@@ -65,6 +65,8 @@ NAMES = {
     "store.overflows": "records given up because too many waited for the disk; all that is true was written anew",
     "store.dropped": "rows of the history given up, because the disk refused or there were too many",
     "memory.dropped": "what was known at a clean stop and was too much to keep",
+    "stream.dropped": "clients of the live stream that read too slowly and were dropped",
+    "stream.refused": "clients of the live stream that were refused, because there were too many",
     "statsd.sent": "datagrams sent to the StatsD server",
     "statsd.failed": "datagrams that could not be sent",
 }

@@ -16,7 +16,7 @@ from guard.wire.describe import ACCOUNT_LIMIT
 from guard.wire.journal import MessageId, about
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from guard.core.alarm import Alarm
     from guard.core.ban import Change
@@ -45,7 +45,8 @@ class Recorder:
     """Takes what the enforcer has brought to the kernel. Nothing is reported by anybody else.
 
     With a keeper it is reported when that has kept it, or has said that it cannot; without one, at once. Bans that an
-    earlier life reported are taken back without a word, so `listeners` never hear of one twice.
+    earlier life reported are taken back without a word, so `listeners` never hear of one twice. A listener that raises
+    is a bug of ours: that is logged, it hears no more, and nobody else is hurt.
     """
 
     def __init__(self, keeper: Keeper | None = None) -> None:
@@ -64,13 +65,12 @@ class Recorder:
     def tell(self, alarm: Alarm) -> None:
         """Report an alarm."""
         log.warning("alarm %s: %s", alarm.kind, alarm.text, extra=about_alarm(alarm))
-        for listener in self.listeners:
-            listener.alarmed(alarm)
+        self._pass_on(lambda listener: listener.alarmed(alarm))
 
     def weighed(self, events: Sequence[SecurityEvent], outcomes: Sequence[Outcome]) -> None:
         """Pass on what came of a batch of events."""
-        for listener in self.listeners:
-            listener.weighed(events, outcomes)
+        if self.listeners:
+            self._pass_on(lambda listener: listener.weighed(events, outcomes))
 
     async def stored(self) -> bool:
         """Wait until what was recorded is on the disk; False if it is not, because there is no keeper or no room."""
@@ -96,8 +96,15 @@ class Recorder:
                 format_duration(Duration(ban.until - ban.since)), ban.rule,
                 ban.scope, ban.evidence, ban.strike, ban.offences, ban.events, note, extra=fields,
             )  # fmt: skip
-        for listener in self.listeners:
-            listener.changed(change, stored=stored)
+        self._pass_on(lambda listener: listener.changed(change, stored=stored))
+
+    def _pass_on(self, what: Callable[[Listener], None]) -> None:
+        for listener in tuple(self.listeners):
+            try:
+                what(listener)
+            except Exception:
+                log.exception("a part of astguard hears no more of what happens; please report this")
+                self.listeners.remove(listener)
 
 
 _KINDS = {

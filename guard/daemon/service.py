@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from guard.api.control import ControlServer
 from guard.api.metrics import Metrics
 from guard.api.scrape import ScrapeServer
+from guard.api.stream import Stream
 from guard.core.address import show_short
 from guard.core.engine import Engine
 from guard.core.rule import Mode
@@ -23,6 +24,7 @@ from guard.daemon.allowance import Allowance, permits_of
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.exposure import watch_exposure
+from guard.daemon.feed import Feed
 from guard.daemon.gauges import Gauges
 from guard.daemon.healer import Healer
 from guard.daemon.jobs import Jobs
@@ -119,8 +121,10 @@ class Service:
         )
         self._desk.exposed = watch_exposure(config)
         metrics = Metrics(Gauges(self._enforcer, self._link, self._desk, journal).read)
+        stream = Stream(engine.tally.add)
+        self._enforcer.recorder.listeners.append(Feed(stream, self._enforcer.now, self._enforcer.wall))
         self._control = ControlServer(
-            self._desk, config.control, metrics, root_only=config.control_changes is Changers.ROOT
+            self._desk, config.control, metrics, stream, root_only=config.control_changes is Changers.ROOT
         )
         self._scrapes = ScrapeServer(metrics, config.metrics.address, config.metrics.port) if config.metrics else None
 

@@ -4,13 +4,15 @@
     GET /v1/rules       GET /v1/bans/SOURCE      DELETE /v1/bans/SOURCE
     POST /v1/reload     GET /v1/allow            POST /v1/allow {"source", "for"}
     POST /v1/pause      GET /v1/allow/SOURCE     DELETE /v1/allow/SOURCE
-    DELETE /v1/pause
+    DELETE /v1/pause    GET /v1/events?FILTER
 
 `for` is a time such as `1h30m`, in `POST /v1/pause {"for"}` too; without it a ban lasts an hour, what is allowed stays
 so, and a pause ends when it is deleted. SOURCE is an address or a network with its slash percent-encoded:
 `/v1/bans/198.51.100.0%2F24`. `GET /v1/allow/SOURCE` tells whether a source is allowed, and by what. An answer is the
 JSON value itself; an error has a status of 400 or more and is `{"error": text, "exit_code": n}`, the code that the
-command line ends with. `/v1` stays as it is: keys may be added, never changed. docs/openapi.yaml is for programs.
+command line ends with. `GET /v1/events` is answered by server-sent events without an end (wire/stream.py); FILTER is
+any of `kind`, `address`, `rule` and `outcome`, the values of a list with commas between. `/v1` stays as it is: keys may
+be added, never changed. docs/openapi.yaml is for programs.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from guard.core.address import Source, parse_source, show
 from guard.core.text import printable
 from guard.core.units import DAY, HOUR, SECOND, Duration, format_duration, parse_duration
 from guard.errors import ConfigError, ControlError, DaemonUnreachable, GuardError, NotFound
+from guard.wire.stream import Filter, read_filter, show_filter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +63,7 @@ class Call(Enum):
     RELOAD = "POST /v1/reload"
     PAUSE = "POST /v1/pause"
     RESUME = "DELETE /v1/pause"
+    EVENTS = "GET /v1/events"
 
     @property
     def changes(self) -> bool:
@@ -70,13 +74,14 @@ class Call(Enum):
 class Request(NamedTuple):
     """A checked question. `source` is there if its call has one; `reason` belongs to ADD_BAN.
 
-    `length` belongs to ADD_BAN, and to ADD_ALLOW and PAUSE, where None means without end.
+    `length` belongs to ADD_BAN, and to ADD_ALLOW and PAUSE, where None means without end; `filter` to EVENTS.
     """
 
     call: Call
     source: Source = Source(b"")
     length: Duration | None = None
     reason: str = ""
+    filter: Filter = Filter()
 
 
 class RequestError(ControlError):
@@ -98,12 +103,22 @@ class NotPermitted(RequestError):
         super().__init__(text, 403)
 
 
+class TooMany(RequestError):
+    """A wish that could be served, if there were not so many of its kind."""
+
+    exit_code = 1
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, 503)
+
+
 def parse_request(method: str, target: str, body: bytes) -> Request:
     """Read a request from its method, its target as it stood in the request line, and its body.
 
     RequestError or AddressError says what is wrong, whatever the bytes were.
     """
-    path, source = _split(target)
+    place, _, query = target.partition("?")
+    path, source = _split(place if place in _ASKED else target)
     try:
         call = Call(f"{method} {path}")
     except ValueError:
@@ -121,6 +136,8 @@ def parse_request(method: str, target: str, body: bytes) -> Request:
         return Request(call, parse_source(texts["source"]), length, check_reason(texts.get("reason", "")))
     if body:
         raise RequestError(f"{call.value} takes no body; {len(body)} bytes came")
+    if call is Call.EVENTS:
+        return Request(call, filter=_filter(query))
     return Request(call) if source is None else Request(call, parse_source(source))
 
 
@@ -138,7 +155,10 @@ def write_request(request: Request) -> bytes:
     body = json.dumps(value).encode() if value else b""
     if "*" in path:
         path = path.replace("*", show(request.source).replace("/", "%2F"))
-    head = f"{method} {path} HTTP/1.1\r\nHost: astguard\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    path += show_filter(request.filter)
+    # An answer without an end is in chunks in HTTP/1.1, and nothing but itself in 1.0.
+    version = "1.0" if call is Call.EVENTS else "1.1"
+    head = f"{method} {path} HTTP/{version}\r\nHost: astguard\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
     return f"{head}Content-Type: application/json\r\n\r\n".encode() + body
 
 
@@ -195,6 +215,8 @@ def check_length(length: Duration) -> Duration:
     return length
 
 
+_ASKED = {Call.EVENTS.value.removeprefix("GET ")}
+"""Paths that may have a query."""
 _STATUS = {2: 400, 4: 404, 78: 422}
 _ERRORS: dict[int, type[ControlError]] = {2: RequestError, 3: DaemonUnreachable, 4: NotFound}
 
@@ -233,6 +255,13 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a key is given twice")
     return dict(pairs)
+
+
+def _filter(query: str) -> Filter:
+    try:
+        return read_filter(query)
+    except ValueError as error:
+        raise RequestError(printable(str(error))) from None
 
 
 def _length(texts: Mapping[str, str]) -> Duration | None:

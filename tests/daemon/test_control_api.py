@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from guard.api import control as api
 from guard.api.control import ControlServer, encode
+from guard.api.stream import Stream
 from guard.cli import client, main
 from guard.core.address import covers, parse_source, show
 from guard.core.units import MINUTE, SECOND
@@ -136,7 +137,7 @@ def serving(desk, path):
     failed = []
 
     async def serve():
-        server = ControlServer(desk, path)
+        server = ControlServer(desk, path, None, Stream(list))
         try:
             await server.start()
         finally:
@@ -534,7 +535,7 @@ def test_the_socket_of_a_dead_daemon_is_replaced(path):
 
 def test_a_living_daemon_is_left_alone(desk, path):
     with pytest.raises(ControlError, match=f"another astguard answers on {path}; stop it first"):
-        asyncio.run(ControlServer(Paper(), path).start())
+        asyncio.run(ControlServer(Paper(), path, None, Stream(list)).start())
     assert raw(path, b"GET /v1/bans HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200 OK")
 
 
@@ -560,7 +561,7 @@ def test_a_socket_that_another_daemon_made_meanwhile_is_left_alone(path):
 def test_a_path_that_cannot_be_had_is_named_with_the_remedy(tmp_path, where, says):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ControlError) as caught:
-        asyncio.run(ControlServer(Paper(), tmp_path / where).start())
+        asyncio.run(ControlServer(Paper(), tmp_path / where, None, Stream(list)).start())
     assert str(caught.value).startswith(says.format(folder=tmp_path))
     assert [left.name for left in tmp_path.iterdir()] == ["file"]
 
@@ -571,12 +572,12 @@ def test_a_folder_that_only_root_may_write_names_root(tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
     with pytest.raises(ControlError, match=r"astguard.sock: Permission denied; run this as root, or change 'control'"):
-        asyncio.run(ControlServer(Paper(), tmp_path / "astguard.sock").start())
+        asyncio.run(ControlServer(Paper(), tmp_path / "astguard.sock", None, Stream(list)).start())
 
 
 def test_a_stopped_server_can_be_stopped_again_and_started_anew(path):
     async def story():
-        server = ControlServer(Paper(), path)
+        server = ControlServer(Paper(), path, None, Stream(list))
         await server.stop()
         for _ in range(2):
             await server.start()

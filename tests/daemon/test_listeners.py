@@ -57,3 +57,19 @@ def test_what_is_only_observed_and_alarms_are_heard_too():
     house.attack(ONE)
     house.enforcer.recorder.tell(Alarm(kind=Kind.MUTED, at=house.loop.now, text="hear, hear"))
     assert ears.heard == [[(ONE, Outcome.OBSERVED)], (Op.OBSERVE, ONE, False, True), Kind.MUTED]
+
+
+def test_a_listener_that_raises_hears_no_more_and_hurts_nobody(said):
+    class Wrong(Ears):
+        def weighed(self, events, outcomes):
+            raise ZeroDivisionError
+
+    house = House()
+    Wrong(house)
+    ears = Ears(house)
+    house.attack(ONE)
+    house.attack(TWO)
+    assert house.held == {ONE, TWO}
+    assert house.enforcer.recorder.listeners == [ears]
+    assert len(ears.heard) == 4
+    assert said("a") == ["a part of astguard hears no more of what happens; please report this"]

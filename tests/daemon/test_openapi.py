@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import validate
 
 from guard.wire.control import Call
+from tests.daemon.following import following
 from tests.daemon.linking import SECRET, run
 from tests.daemon.test_service import SVCRACK, TREE, configure, guarding
 from tests.scripted_asterisk import ScriptedAsterisk
@@ -133,7 +134,59 @@ def test_every_answer_of_a_running_guard_is_as_it_says(tmp_path):
             check("POST /v1/reload", status, value)
 
     run(told())
-    assert {call for call, *_ in CALLS} == {call.value.replace("*", "{source}") for call in Call}
+    followed = {Call.EVENTS.value}  # without an end, and told of below
+    assert {call for call, *_ in CALLS} | followed == {call.value.replace("*", "{source}") for call in Call}
+
+
+def test_what_the_stream_of_a_running_guard_tells_is_as_it_says(tmp_path):
+    schema = {"components": {"schemas": strict_happenings()}, "$ref": "#/components/schemas/Happening"}
+    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+    async def told():
+        async with (
+            ScriptedAsterisk(secret=SECRET) as pbx,
+            guarding(configure(tmp_path, pbx.port)) as guard,
+            following(tmp_path / "control.sock") as follower,
+        ):
+            await pbx.play(SVCRACK)
+            for number in range(1, 11):
+                remote = f"IPV4/UDP/203.0.113.{number}/5060"
+                tail = "Challenge: 1795354577/ddc01744\r\nResponse: a13697eb64d5\r\nExpectedResponse: "
+                await pbx.send(pbx.event("ChallengeResponseFailed", account="7\u202e7", remote=remote, tail=tail))
+            heard = [await follower.next()]
+            while heard[-1]["kind"] != "alarm":
+                heard.append(await follower.next())
+            assert (await guard.cli("bans", "remove", ATTACKER))[0] == 0
+            while heard[-1]["kind"] != "unban":
+                heard.append(await follower.next())
+            assert await guard.stop() == 0
+            heard.append(await follower.next())
+            for happening in heard:
+                validator.validate(happening)
+            kinds = [happening["kind"] for happening in heard]
+            assert {"outcome", "ban"} <= set(kinds)
+            assert kinds[-2:] == ["unban", "end"]
+            outcomes = [happening for happening in heard if happening["kind"] == "outcome"]
+            assert len(outcomes) == 22 + 10
+            assert outcomes[-1]["account"] == r"7\u202e7"
+            ban = next(happening for happening in heard if happening["kind"] == "ban")
+            assert (ban["source"], ban["rule"], ban["stored"]) == ("198.51.100.11/32", "pjsip-guessing", True)
+
+    run(told())
+
+
+@pytest.mark.parametrize("happening", [{"kind": "ban"}, {"kind": "end", "text": "x", "more": 1}, {"kind": "else"}])
+def test_a_happening_that_is_otherwise_would_be_found(happening):
+    schema = {"components": {"schemas": strict_happenings()}, "$ref": "#/components/schemas/Happening"}
+    with pytest.raises(ValidationError):
+        Draft202012Validator(schema).validate(happening)
+
+
+def strict_happenings():
+    """Return the schemas so that a happening with a key they do not name is found, a ban's two parts taken as one."""
+    schemas = dict(PAGE["components"]["schemas"])
+    happenings = {name: strict(schemas[name]) for name in ("JudgedEvent", "AlarmNews", "LastWords")}
+    return schemas | happenings | {"BanNews": {**schemas["BanNews"], "unevaluatedProperties": False}}
 
 
 @pytest.mark.parametrize(

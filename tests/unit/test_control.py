@@ -27,6 +27,7 @@ from guard.wire.control import (
     write_error,
     write_request,
 )
+from guard.wire.stream import Filter
 
 HOST = parse_source("198.51.100.7")
 NETWORK = parse_source("2001:db8:5::/64")
@@ -40,7 +41,7 @@ def answer(body, status=200, head="Content-Type: application/json\r\nServer: x")
 def over_the_wire(request):
     head, _, body = write_request(request).partition(b"\r\n\r\n")
     method, target, version = head.split(b"\r\n")[0].decode().split(" ")
-    assert version == "HTTP/1.1"
+    assert version == ("HTTP/1.0" if request.call is Call.EVENTS else "HTTP/1.1")
     return parse_request(method, target, body)
 
 
@@ -62,7 +63,9 @@ requests = st.one_of(
         sources,
         lengths,
         st.text(max_size=200).filter(str.isprintable),
+        st.just(Filter()),
     ),
+    sources.map(lambda source: Request(Call.EVENTS, filter=Filter(source=source))),
 )
 
 
