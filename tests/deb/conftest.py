@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -16,6 +17,7 @@ from tests.deb.image import FULL, SUITES, TREE, build_image, image
 from tests.deb.machine import machine
 from tests.netns import namespace, reason_not_to_run, sweep
 
+VERSION = re.search(r'"(.*)"', (TREE / "guard/__init__.py").read_text().partition("__version__")[2])[1]
 TOOLS = ("systemd-nspawn", "mmdebstrap", "dpkg-deb", "nsenter")
 OTHERS = [pytest.param(suite, marks=[] if suite == FULL else pytest.mark.long) for suite in SUITES]
 """All suites in the long form, one in the short."""
@@ -84,6 +86,46 @@ def older_deb(deb, tmp_path_factory):
     older = folder / f"astguard_{version}~before_all.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "--build", folder / "tree", older], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
     return older
+
+
+def git(tree, *words):
+    own = ["-c", "user.name=x", "-c", "user.email=x@x.invalid", "-c", "commit.gpgsign=false", "-c", "tag.gpgsign=false"]
+    return subprocess.run(["git", *own, "-C", tree, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory, host):
+    """The tree as it stands, committed, with its tag; the changelog says that it is released."""
+    folder = tmp_path_factory.mktemp("clone") / "astguard"
+    names = git(TREE, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for name in names:
+        if not name.startswith("tests/corpus") and (TREE / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(TREE / name, folder / name)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "-m", "As it stands")
+    git(folder, "tag", "v0.0.1")
+    changes = (folder / "CHANGELOG.md").read_text()
+    if f"## [{VERSION}]" not in changes:
+        (folder / "CHANGELOG.md").write_text(changes.replace("## [Unreleased]", f"## [{VERSION}] - 2026-11-24"))
+    git(folder, "commit", "--quiet", "--allow-empty", "-am", "Release")
+    git(folder, "tag", f"v{VERSION}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def released(clone, build_root, tmp_path_factory):
+    """What a release makes."""
+    out = tmp_path_factory.mktemp("released")
+    (clone / "guard/not_committed.py").write_text('"""Nobody has committed this."""\n')
+    with timed("a release: package, wheel, source archive"):
+        done = subprocess.run(
+            [clone / "packaging/release", "--in", build_root, f"v{VERSION}", out],
+            env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,12 @@ def build_image() -> Path:
     return _made("debian-build", FULL, ["build-essential", "fakeroot", *_depends("Build-Depends"), "lintian"])
 
 
+def python_image() -> Path:
+    """Give the tar of a root tree of Debian unstable: the newest Python of all suites, with pip and pipx."""
+    stale = '--aptopt=Acquire::Check-Valid-Until "false"'  # a mirror of unstable that lags a week is new enough
+    return _made("debian-python", "sid", ["python3-venv", "pipx"], stale)
+
+
 def _depends(field: str) -> list[str]:
     """Read the names of the packages in a field of debian/control, without versions and substitutions."""
     text = re.search(rf"^{field}:\n((?: .*\n)+)", CONTROL.read_text(), re.MULTILINE)
@@ -77,10 +83,11 @@ _SEQUENCES = {"python3": "dh-python", "bash-completion": "bash-completion", "ins
 """Who provides a sequence of debhelper; mmdebstrap is given packages that are there by name."""
 
 
-def _made(name: str, suite: str, packages: list[str]) -> Path:
+def _made(name: str, suite: str, packages: list[str], *options: str) -> Path:
     packages = ["debhelper" if package == "debhelper-compat" else package for package in packages]
     recipe = [
         "--variant=apt",
+        *options,
         '--aptopt=APT::Sandbox::User "root"',  # or apt may not read a key in somebody's home
         f"--include={','.join(sorted(set(packages)))}",
         f"--customize-hook={OFF}",
@@ -105,7 +112,7 @@ def _made(name: str, suite: str, packages: list[str]) -> Path:
 
 
 def _sources(suite: str) -> str:
-    if suite in {"bookworm", "trixie"}:
+    if suite in {"bookworm", "trixie", "sid"}:
         return f"deb {debian_mirror()} {suite} main"
     script = Path("/usr/share/debootstrap/scripts/jammy").read_text()
     mirror = re.search(r"default_mirror (\S+://archive\S+)", script)[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,49 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deb.conftest import TREE, timed
-
-VERSION = re.search(r'"(.*)"', (TREE / "guard/__init__.py").read_text().partition("__version__")[2])[1]
-
-
-def git(tree, *words):
-    own = ["-c", "user.name=x", "-c", "user.email=x@x.invalid", "-c", "commit.gpgsign=false", "-c", "tag.gpgsign=false"]
-    return subprocess.run(["git", *own, "-C", tree, *words], check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture(scope="session")
-def clone(tmp_path_factory, host):
-    """The tree as it stands, committed, with its tag; the changelog says that it is released."""
-    folder = tmp_path_factory.mktemp("clone") / "astguard"
-    names = git(TREE, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-    for name in names:
-        if not name.startswith("tests/corpus") and (TREE / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(TREE / name, folder / name)
-    git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "-m", "As it stands")
-    git(folder, "tag", "v0.0.1")
-    changes = (folder / "CHANGELOG.md").read_text()
-    if f"## [{VERSION}]" not in changes:
-        (folder / "CHANGELOG.md").write_text(changes.replace("## [Unreleased]", f"## [{VERSION}] - 2026-11-24"))
-    git(folder, "commit", "--quiet", "--allow-empty", "-am", "Release")
-    git(folder, "tag", f"v{VERSION}")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def released(clone, build_root, tmp_path_factory):
-    """What a release makes."""
-    out = tmp_path_factory.mktemp("released")
-    (clone / "guard/not_committed.py").write_text('"""Nobody has committed this."""\n')
-    with timed("a release: package, wheel, source archive"):
-        done = subprocess.run(
-            [clone / "packaging/release", "--in", build_root, f"v{VERSION}", out],
-            env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck"}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return out
+from tests.deb.conftest import TREE, VERSION, git, timed
 
 
 def test_a_release_has_all_its_parts_of_that_commit_alone(released, clone):
