@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from guard.api.stream import Stream
     from guard.core.address import Source
     from guard.core.units import Duration
+    from guard.wire.history import Wanted
 
 BODY_SECONDS = 5.0
 """How long a client may take to send a body."""
@@ -80,6 +81,9 @@ class Desk(Protocol):
     async def add_ban(self, source: Source, length: Duration, reason: str) -> dict[str, object]:
         """Ban by hand; ControlError for a source that is allowed, special, or banned as long already."""
 
+    async def flush_bans(self) -> dict[str, object]:
+        """Lift all bans; `bans` tells how many that were."""
+
     async def remove_ban(self, source: Source) -> dict[str, object]:
         """Lift the ban of exactly this source; NotFound, which names the ban that covers it."""
 
@@ -96,7 +100,13 @@ class Desk(Protocol):
         """Tell whether a source is `allowed`, `by` which entry and of what `origin`."""
 
     def rules(self) -> list[dict[str, object]]:
-        """List the rules in force, each as `wire.control.describe_rule` writes it."""
+        """List the rules in force, each as `wire.describe.describe_rule` writes it."""
+
+    async def explain(self, source: Source) -> dict[str, object]:
+        """Tell all that is known of a source, and what would follow next."""
+
+    async def history(self, wanted: Wanted) -> list[dict[str, object]]:
+        """List bans past and present, the newest first; ControlError if the file cannot be read."""
 
     async def reload(self) -> dict[str, object]:
         """Take changed files in: `changed`, `restart` (what has to wait for one), `notes`; or ConfigError."""
@@ -217,6 +227,13 @@ class ControlServer:
                 return await desk.add_ban(source, request.length or USUAL_LENGTH, request.reason)
             case Call.REMOVE_BAN:
                 return await desk.remove_ban(source)
+            case Call.FLUSH_BANS:
+                return await desk.flush_bans()
+            case Call.EXPLAIN:
+                return await desk.explain(source)
+            case Call.HISTORY:
+                assert request.wanted is not None, "that is what it asks for"
+                return await desk.history(request.wanted)
             case Call.ALLOWED:
                 return desk.allowed()
             case Call.TEST_ALLOW:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from guard import __version__
-from guard.cli import allow, bans, check, doctor, flush, pause, reload, replay, rules, run, setup, status, version
-from guard.cli.options import Parser, add_common, defaults
+from guard.cli.options import Parser, add_common, branch, defaults
 from guard.cli.output import note
 from guard.errors import GuardError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+COMMANDS = (
+    "status", "bans", "explain", "history", "allow", "pause", "resume", "rules", "check", "replay", "setup", "doctor",
+    "run", "reload", "flush", "completion",
+)  # fmt: skip
+_MODULES = {"resume": "pause"}
+"""Commands that another's module has; each other command has its own."""
+_TAKE_VALUES = {"--config", "--socket", "-o", "--output"}
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
@@ -28,10 +35,14 @@ What is going on
   status                    is it up, does it hear Asterisk, what has it done
   bans list                 who is banned, by which rule, for how long
   bans show ADDRESS         everything about one ban
+  explain ADDRESS           what it did, what that counts, what would follow
+  history                   bans past and present: --since 1d, --address ...
   rules list                what counts as an attack, and what follows
+  rules show NAME           one rule in full, with the cases that prove it
 
 Somebody is locked out
   bans remove ADDRESS       let an address in again
+  bans flush                let everybody in again
   allow add ADDRESS         ... and never ban it again: --for 2h
   allow test ADDRESS        is it allowed, and by which entry
   allow list                everybody who is never banned
@@ -58,6 +69,7 @@ The daemon
   run                       guard Asterisk, in the foreground
   reload                    take changed configuration and rules, all or nothing
   flush                     take all that is astguard's out of the kernel
+  completion SHELL          completions for bash, zsh or fish
 
 Options for every command
   --config FILE             usually /etc/astguard/astguard.yaml
@@ -95,25 +107,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def build() -> Parser:
-    """Build the parser of the whole command line."""
-    parser = Parser(prog="astguard", allow_abbrev=False)
+def build(command: str = "") -> Parser:
+    """Build the parser of the whole command line, or of one command: loading all takes longer than to answer."""
+    parser = Parser(prog="astguard")
     parser.page = PAGE
     parser.add_argument("--version", action="version", version=f"astguard {__version__}")
     add_common(parser)
-    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True, parser_class=Parser)
-    for noun in (status, bans, allow, pause, rules, check, replay, setup, doctor, run, reload, flush):
-        noun.add_to(commands)
+    commands = branch(parser, metavar="COMMAND", dest="command")
+    for name in (
+        [_MODULES.get(command, command)] if command else dict.fromkeys(_MODULES.get(name, name) for name in COMMANDS)
+    ):
+        importlib.import_module(f"guard.cli.{name}").add_to(commands)
     return parser
 
 
+def named(words: Sequence[str]) -> str:
+    """Return which command these words of a command line are about; nothing if that takes the whole parser to tell."""
+    rest = iter(words)
+    for word in rest:
+        if word in _TAKE_VALUES:
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word if word in COMMANDS else ""
+    return ""
+
+
 def _run(argv: Sequence[str] | None) -> int:
-    told = version.asked(list(sys.argv[1:] if argv is None else argv))
-    if told is not None:
-        print(told)
-        return 0
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["--version"]:
+        from guard.cli import version
+
+        told = version.asked(words)
+        if told is not None:
+            print(told)
+            return 0
     try:
-        options = build().parse_args(argv, defaults())
+        options = build(named(words)).parse_args(words, defaults())
     except SystemExit as stop:  # argparse ends --help and --version so
         return int(stop.code or 0)
     code: int = options.do(options)

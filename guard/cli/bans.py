@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from guard.cli.choose import add_choice, add_scope, chooser
 from guard.cli.client import ask, ask_list
 from guard.cli.lifelines import in_danger, lifelines
-from guard.cli.options import add_command, add_noun, given_length
+from guard.cli.options import add_command, add_noun, agree, given_length
 from guard.cli.output import Output, note
 from guard.cli.table import as_text, left, local_time, short_source, since, source, span, text, time
 from guard.core.address import Source, parse_source, show, show_short
@@ -39,12 +40,23 @@ TRAIL = (
 def add_to(commands: Commands) -> None:
     """Add the noun and its verbs."""
     verbs = add_noun(commands, "bans", "Who is banned, and bans by hand.")
-    add_command(verbs, "list", _list, "List the active bans.", "bans list", "bans list -o json | jq -r '.[].source'")
+    lists = add_command(
+        verbs, "list", _list, "List the active bans, all of them or those that are chosen.", "bans list",
+        "bans list --rule pjsip-guessing --since 2h", "bans list -o json | jq -r '.[].source'",
+    )  # fmt: skip
+    add_choice(lists)
+    add_scope(lists)
     about = "Show the ban of an address or network and what led to it, also if a ban of a wider network covers it."
     add_command(verbs, "show", _show, about, "bans show 198.51.100.7").add_argument("address", metavar="ADDRESS")
     about = "Let an address or network in again before its time. To never ban it again: astguard allow add."
     remove = add_command(verbs, "remove", _remove, about, "bans remove 198.51.100.7")
     remove.add_argument("address", metavar="ADDRESS")
+    about = (
+        "Lift all bans at once, for good; to let everybody in for a while and keep the bans in mind, use pause. It "
+        "asks before, on a terminal; --yes answers that."
+    )
+    flush = add_command(verbs, "flush", _flush, about, "bans flush", "bans flush --yes")
+    flush.add_argument("--yes", action="store_true", help="do not ask")
     about = (
         "Ban an address or network by hand. What is on the allowlist is never banned. Your own SSH address, the\n"
         "default gateway and the resolvers are refused without --force."
@@ -59,7 +71,22 @@ def add_to(commands: Commands) -> None:
 
 
 def _list(options: Namespace) -> int:
-    Output(options).list(LIST, ask_list(options, Request(Call.BANS)), "nobody is banned")
+    is_chosen = chooser(options)
+    bans = ask_list(options, Request(Call.BANS))
+    chosen = [ban for ban in bans if is_chosen(ban)]
+    Output(options).list(LIST, chosen, "no ban is like that" if bans else "nobody is banned")
+    return 0
+
+
+def _flush(options: Namespace) -> int:
+    count = ask(options, Request(Call.STATUS)).get("bans")
+    if count:
+        agree(options, f"Lift all {count:,} bans?" if count != 1 else "Lift the one ban there is?")
+    answer = ask(options, Request(Call.FLUSH_BANS))
+    lifted = answer.get("bans")
+    Output(options).done(
+        answer, f"lifted {lifted:,} ban{'' if lifted == 1 else 's'}" if lifted else "nobody was banned"
+    )
     return 0
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING, NoReturn
 
 from guard import __version__
@@ -34,10 +35,24 @@ class UsageError(GuardError):
     exit_code = 2
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """argparse's help. It makes one for each option; one that knows its width need not load shutil and lzma, 10 ms."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+        except (OSError, ValueError):
+            columns = WIDTH + 1
+        super().__init__(prog, width=columns - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, whose mistakes are ours: one line, exit code 2. `page` replaces the help it would write."""
 
     page: str = ""
+
+    def __init__(self, *, prog: str, description: str | None = None, epilog: str | None = None) -> None:
+        super().__init__(prog=prog, description=description, epilog=epilog, formatter_class=Help, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
@@ -48,7 +63,12 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help page."""
-        return self.page or super().format_help()
+        if self.page:
+            return self.page
+        from textwrap import fill
+
+        self.description = fill(" ".join((self.description or "").split()), WIDTH)
+        return super().format_help()
 
 
 def add_command(
@@ -58,10 +78,8 @@ def add_command(
     parser = commands.add_parser(
         name,
         help=about.partition(". ")[0].removesuffix("."),
-        description=fill(about, WIDTH),
+        description=about,
         epilog="\n".join(["examples:", *(f"  astguard {example}" for example in examples)]) if examples else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add_common(parser)
     parser.set_defaults(do=do)
@@ -70,9 +88,15 @@ def add_command(
 
 def add_noun(commands: Commands, name: str, about: str) -> Commands:
     """Add a noun and return where its verbs go."""
-    parser = commands.add_parser(name, description=about, allow_abbrev=False)
+    parser = commands.add_parser(name, description=about)
     add_common(parser)
-    return parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True, parser_class=Parser)
+    return branch(parser, title="verbs", metavar="VERB", dest="verb")
+
+
+def branch(parser: argparse.ArgumentParser, **about: str) -> Commands:
+    """Return where the next words of a command line go. With `prog` argparse need not load shutil and lzma to ask."""
+    commands: Commands = parser.add_subparsers(prog=parser.prog, required=True, parser_class=Parser, **about)
+    return commands
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +111,20 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def defaults() -> argparse.Namespace:
     """Return the options before any was read."""
     return argparse.Namespace(config=None, socket=None, output="table", header=True, version=__version__)
+
+
+def agree(options: argparse.Namespace, question: str) -> None:
+    """Ask on the terminal, unless `--yes` has answered; GuardError if the answer is no."""
+    if not options.yes and not consents(question):
+        raise GuardError("nothing was changed")
+
+
+def consents(question: str) -> bool:
+    """Ask on the terminal; UsageError if there is none."""
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on; say --yes, or --dry-run of what has that")
+    print(f"{question} [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def given_length(options: argparse.Namespace) -> Duration | None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from guard.cli.client import ask_list
 from guard.cli.options import add_command, add_noun, read_config
 from guard.cli.output import Output, note
-from guard.cli.table import as_text, text
+from guard.cli.table import Reader, as_text, text
 from guard.errors import ConfigError, DaemonUnreachable, NotFound
-from guard.wire.control import Call, Request, describe_rule
+from guard.wire.control import Call, Request
+from guard.wire.describe import describe_rule
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from guard.settings.config import Config
     from guard.settings.rulefile import RuleSet
 
+ABOUT_LIMIT = 1_000
+
 
 def add_to(commands: Commands) -> None:
     """Add the noun and its verbs."""
@@ -31,6 +34,12 @@ def add_to(commands: Commands) -> None:
         "or switches off."
     )
     add_command(verbs, "list", _list, about, "rules list", "rules list -o json")
+    about = (
+        "Show one rule as it is in force: all its keys, its file, and the cases that prove it. If no daemon runs, as "
+        "the files have it."
+    )
+    show = add_command(verbs, "show", _show, about, "rules show pjsip-guessing")
+    show.add_argument("name", metavar="NAME")
     about = "Check rule files without touching anything: those named, or those of the configuration."
     check = add_command(verbs, "check", _check, about, "rules check", "rules check ./my-rule.yaml")
     check.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="rule files, or folders of them")
@@ -44,16 +53,48 @@ def add_to(commands: Commands) -> None:
 
 
 def _list(options: Namespace) -> int:
+    Output(options).list(LIST, _in_force(options), "there are no rules")
+    return 0
+
+
+def _in_force(options: Namespace) -> list[dict[str, object]]:
+    """Return the rules of the daemon; of the files, if none runs."""
     try:
-        rules = ask_list(options, Request(Call.RULES))
+        return ask_list(options, Request(Call.RULES))
     except DaemonUnreachable as error:
         note(f"{error}; these are the rules of the files")
-        config = read_config(options, needed=False)
-        from guard.settings.rulefile import load_rules
+    config = read_config(options, needed=False)
+    from guard.settings.rulefile import load_rules
 
-        rules = describe(load_rules(config.rules), config)
-    Output(options).list(LIST, rules, "there are no rules")
+    return describe(load_rules(config.rules), config)
+
+
+def _show(options: Namespace) -> int:
+    rule = next((rule for rule in _in_force(options) if rule.get("name") == options.name), None)
+    if rule is None:
+        raise NotFound(f"there is no rule {options.name!r}; 'astguard rules list' has all")
+    cases = _cases_of(as_text(rule.get("file")))
+    output = Output(options)
+    if output.for_programs:
+        output.data({**rule, "cases": cases})
+        return 0
+    output.one(tuple((title, read) for title, read in SHOW if read(rule)), rule)
+    if cases:
+        print()
+        output.list(CASES, cases, "")
     return 0
+
+
+def _cases_of(file: str) -> list[dict[str, object]]:
+    """Read what proves a rule, from its file; said, if that cannot be read any more."""
+    from guard.settings.rulefile import load_rule_file
+
+    try:
+        found = load_rule_file(Path(file))
+    except ConfigError as error:
+        note(f"its cases cannot be read: {error.mistakes[0]}")
+        return []
+    return [{"case": str(case), "then": case.then.value} for case in found[1]] if found else []
 
 
 def describe(ruleset: RuleSet, config: Config) -> list[dict[str, object]]:
@@ -153,6 +194,16 @@ LIST = (
     ("BAN", text("ban")), ("FILE", _about),
 )  # fmt: skip
 
+SHOW = (
+    ("rule", text("name")), ("about", Reader("about", lambda value: as_text(value, ABOUT_LIMIT))),
+    ("mode", text("mode")),
+    ("file", _about), ("services", text("services")), ("events", text("events")), ("sensors", text("sensors")),
+    ("accounts", text("accounts")), ("acls", text("acls")), ("evidence", text("evidence")),
+    ("distinct", lambda item: "each account once" if item.get("distinct") else ""), ("threshold", text("threshold")),
+    ("window", text("window")), ("across", text("across")), ("scope", text("scope")), ("trusted", text("trusted")),
+    ("prefix", text("prefix")), ("ban", text("ban")), ("forget", text("forget")),
+)  # fmt: skip
+CASES = (("CASE", text("case")), ("THEN", text("then")))
 TESTED = (
     ("RULE", text("rule")), ("CASE", text("case")), ("WANTED", text("wanted")),
     ("RESULT", lambda item: "ok" if item.get("ok") else f"FAILED: {as_text(item.get('followed'))}"),

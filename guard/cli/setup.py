@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guard.cli import options as common
 from guard.cli.lifelines import YOUR_OWN, lifelines
-from guard.cli.options import UsageError, add_command
+from guard.cli.options import UsageError, add_command, agree, consents
 from guard.cli.output import GREEN, YELLOW, Output, note, paint
 from guard.core.text import printable
 from guard.errors import ConfigError, HostError
@@ -75,7 +73,7 @@ def _setup(options: Namespace) -> int:
     if options.dry_run:
         return 0
     if plan.changes or plan.join_group:
-        _ask(options, "Do this?")
+        agree(options, "Do this?")
         _carry_out(output, plan, place, path.parent / FOLDER)
         return _prove(output, plan, place)
     try:
@@ -103,7 +101,7 @@ def make_plan(options: Namespace, place: Place, path: Path, config: Config) -> P
         close = (
             not options.yes
             and not options.dry_run
-            and _consents(f"{where}. Have AMI listen for this host alone? Programs elsewhere that use it are cut off")
+            and consents(f"{where}. Have AMI listen for this host alone? Programs elsewhere that use it are cut off")
         )
         if not close:
             plan.notes.append(f"{where}, and stays so; --bind-loopback closes it")
@@ -119,7 +117,7 @@ def _secret(path: Path) -> str:
     from guard.settings.secretfile import read_secret_file
 
     try:
-        return read_secret_file(path) if path.exists() else secrets.token_hex(24)
+        return read_secret_file(path) if path.exists() else os.urandom(24).hex()
     except ConfigError as error:
         raise HostError(f"{error}; mend or remove it") from None
 
@@ -216,7 +214,7 @@ def _prove(output: Output, plan: Plan, place: Place) -> int:
         if output.for_programs:
             output.data({**_as_json(plan, done=True), "self_test": "not tried"})
         return 0
-    heard = hear(plan, secrets.token_hex(8))
+    heard = hear(plan, os.urandom(8).hex())
     if not heard.own_login:
         raise HostError("AMI lets astguard in, but no security event arrives; 'astguard doctor' says what is wrong")
     if output.for_programs:
@@ -244,7 +242,7 @@ def _undo(options: Namespace, folder: Path) -> int:
     if not output.for_programs:
         for step in record.steps:
             print(f"  {'put back' if step.backup else 'remove'} {step.path}")
-    _ask(options, "Take this back?")
+    agree(options, "Take this back?")
     said = list(undo(folder))
     output.done({"undone": said}, "\n".join(printable(line, TEXT_LIMIT) for line in said))
     if record.reloads:
@@ -253,15 +251,3 @@ def _undo(options: Namespace, folder: Path) -> int:
         except HostError as error:
             note(f"all is taken back, but Asterisk was not told: {error}")
     return 0
-
-
-def _ask(options: Namespace, question: str) -> None:
-    if not options.yes and not _consents(question):
-        raise HostError("nothing was changed")
-
-
-def _consents(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on; say --yes, or --dry-run to see what would be done")
-    print(f"{question} [y/N] ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

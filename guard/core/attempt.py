@@ -84,6 +84,11 @@ class Attempts:
         """How many attempts are held."""
         return sum(request.state is State.OPEN for request in self._held)
 
+    def held_of(self, site: Source) -> list[Instant]:
+        """Return when each attempt of a site that is held will count."""
+        sender = self._senders.get(site)
+        return [] if sender is None else sorted(request.due for request in sender.open)
+
     @property
     def forgotten(self) -> int:
         """How many senders, and names of accounts, were forgotten because a table was full: they count anew."""

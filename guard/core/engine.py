@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from guard.core.address import Source
     from guard.core.event import SecurityEvent
+    from guard.core.explain import Explanation
     from guard.core.outcome import Outcome
     from guard.core.rule import Rule
     from guard.core.tally import Table
@@ -239,6 +240,10 @@ class Engine:
     def outcomes(self) -> Mapping[tuple[str, Outcome], int]:
         """Return what came of the attempts that were weighed under each rule, by its name."""
         return self._judge.outcomes
+
+    def explain(self, source: Source, now: Instant) -> Explanation:
+        """Tell what is known of a source, and what would follow next; this changes nothing."""
+        return self._judge.explain(source, now)
 
     def tables(self) -> Iterator[Table]:
         """Give how full each table is, for whoever watches the guard."""

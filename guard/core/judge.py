@@ -14,6 +14,7 @@ from guard.core.address import show_short, site
 from guard.core.alarm import Alarm, Alarms
 from guard.core.attempt import Attempts
 from guard.core.event import UNKNOWN_ACCOUNT, Kind, Sensor, Service, trim
+from guard.core.explain import Explainer
 from guard.core.failing import Failing
 from guard.core.generations import Generations
 from guard.core.limit import UnprovenLimit
@@ -86,6 +87,10 @@ class Judge:
         )  # fmt: skip
         self._changes: list[Change] = []
         self._tracks = Tracks()
+        self.explain = Explainer(
+            trails=self.trails, attempts=self._attempts, trust=self.trust, failing=self._failing, tracks=self._tracks,
+            responder=self._responder,
+        ).explain  # fmt: skip
         self.follow(rules, mode)
 
     def follow(self, rules: Iterable[Rule], mode: Mode) -> None:
@@ -191,11 +196,11 @@ class Judge:
             if event.service is Service.PJSIP and event.proven and event.password:
                 self._succeed(event, home, at, now)
             return Outcome.UNMATCHED
-        self.trails.add(home, event)
-        taken = self._attempts.take(event, home, at, now, self.trust.recent(home, now))
-        if isinstance(taken, Outcome):
-            return taken
-        return max([self._weigh(attempt, host, now, _BY[event.sensor]) for attempt in taken], key=_RANK.__getitem__)
+        came = self._attempts.take(event, home, at, now, self.trust.recent(home, now))
+        if not isinstance(came, Outcome):
+            came = max([self._weigh(attempt, host, now, _BY[event.sensor]) for attempt in came], key=_RANK.__getitem__)
+        self.trails.add(home, event, came)
+        return came
 
     def _hear_banned(self, ban: Ban, event: SecurityEvent, now: Instant) -> Outcome:
         """Tell an event that was under way from one that the kernel should have stopped."""

@@ -13,7 +13,7 @@ from guard.core.ban import Ban, Change, Op
 from guard.core.event import Kind, Sensor, Service
 from guard.core.limit import A_MINUTE, ACTIVE, UnprovenLimit
 from guard.core.outcome import Outcome
-from guard.core.radius import answer
+from guard.core.radius import Answer, answer
 from guard.core.rule import Evidence, Scope
 from guard.core.text import printable
 from guard.core.track import GUESSES
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from guard.core.address import Source
     from guard.core.alarm import Alarms
-    from guard.core.event import SecurityEvent
     from guard.core.failing import Failing
     from guard.core.hosts import Hosts
     from guard.core.ledger import Ledger
@@ -96,6 +95,42 @@ class Responder:
         track.forget(source)
         return (Outcome.OBSERVED if track.observes else Outcome.BANNED), changes
 
+    # What is due, part by part; `explain` asks for the same.
+
+    def is_excused(self, rule: Rule, home: Source, now: Instant) -> bool:
+        """Tell whether a rule counts challenges alone, and the site has answered one well inside the window."""
+        return Kind.CHALLENGE_SENT in rule.weights and self.trust.recent(home, now, rule.window) > 0
+
+    def needed(self, rule: Rule, home: Source, now: Instant) -> int:
+        """Return the threshold for a site; trust makes it higher."""
+        return ceil(rule.threshold * self.trust.factor(home, now))
+
+    def needed_in_a_crowd(self, rule: Rule, account: str, home: Source, now: Instant) -> int | None:
+        """Return what is enough for one of many strangers that guess at this account; None if it is none of many."""
+        across = rule.across
+        if across is None or self.trust.factor(home, now) != 1:
+            return None
+        return across.threshold if self.targets.sources(account, now, rule.window) >= across.sources else None
+
+    def answer(
+        self, rule: Rule, source: Source, home: Source, evidence: Evidence, phone: str | None, now: Instant
+    ) -> Answer:
+        """Choose what follows past the threshold; `phone` is the account, if a phone could have done it."""
+        trusted = self.trust.behind(source, home, now)
+        failing = self.failing.accounts(home, now, rule.window) if trusted and source == home else {}
+        return answer(rule, evidence, trusted, failing, phone, network=source[1] < home[1])
+
+    def rung(
+        self, rule: Rule, source: Source, evidence: Evidence, at: Instant, now: Instant, ledger: Ledger
+    ) -> tuple[int, Duration]:
+        """Return which ban of a source one for an offence at the instant `at` is, and how long it lasts."""
+        strike = ledger.strike(source, evidence, rule.forget, at, now)
+        span = rule.rung(strike)
+        if evidence is Evidence.UNPROVEN:
+            ladder = (*UNPROVEN_LADDER, self.unproven_max)
+            span = min(span, ladder[min(strike, len(ladder)) - 1], self.unproven_max)
+        return strike, span
+
     def dump(self) -> Iterator[Row]:
         """Give what the limit on unproven bans has given, and who waits for it."""
         for kind, *values in self.limit.dump():
@@ -149,20 +184,19 @@ class Responder:
         crowd = weighed.total < rule.threshold
         if crowd and not self._is_of_a_crowd(rule, attempt, weighed, home, now):
             return None
-        if Kind.CHALLENGE_SENT in rule.weights and self.trust.recent(home, now, rule.window):
+        if self.is_excused(rule, home, now):
             return None
-        needed = rule.threshold if crowd else ceil(rule.threshold * self.trust.factor(home, now))
+        needed = rule.threshold if crowd else self.needed(rule, home, now)
         early = not crowd and weighed.total < needed  # a phone that is broken is told of before it is in danger
         network = source[1] < home[1]
         if early and network:
             return None
         evidence = Evidence.PROVEN if weighed.proven >= needed else Evidence.UNPROVEN
-        trusted = self.trust.behind(source, home, now)
-        failing = self.failing.accounts(home, now, rule.window) if trusted and source == home else {}
-        phone = attempt.account if _may_be_a_phone(rule, attempt.event) else None
-        scope, kind, account = answer(rule, evidence, trusted, failing, phone, network=network)
+        event = attempt.event
+        phone = attempt.account if may_be_a_phone(rule, event.service, event.sensor) else None
+        scope, kind, account = self.answer(rule, source, home, evidence, phone, now)
         if kind is alarm.Kind.BROKEN_PHONE or (kind is not None and not early):
-            text = _text(kind, source, scope, len(trusted), account)
+            text = _text(kind, source, scope, len(self.trust.behind(source, home, now)), account)
             self.alarms.add(Alarm(kind=kind, at=now, source=source, account=account, rule=rule.name, text=text))
         if early:
             return None
@@ -176,15 +210,10 @@ class Responder:
 
     def _is_of_a_crowd(self, rule: Rule, attempt: Attempt, weighed: Weighed, home: Source, now: Instant) -> bool:
         """Tell whether a source is one of many that guess at one account, and has done so surely or twice itself."""
-        across = rule.across
-        return (
-            across is not None
-            and weighed.total >= across.threshold
-            and (weighed.proven > 0 or weighed.total >= 2)
-            and attempt.kind in GUESSES
-            and self.trust.factor(home, now) == 1
-            and self.targets.sources(attempt.account, now, rule.window) >= across.sources
-        )
+        if rule.across is None or weighed.total < rule.across.threshold or attempt.kind not in GUESSES:
+            return False
+        needed = self.needed_in_a_crowd(rule, attempt.account, home, now)
+        return needed is not None and (weighed.proven > 0 or weighed.total >= 2)
 
     def _ban(self, due: Due, now: Instant) -> list[Change]:
         """Make the ban, unless the source is shut out already or has to wait."""
@@ -206,11 +235,7 @@ class Responder:
 
     def _make(self, due: Due, ledger: Ledger, now: Instant) -> Ban:
         rule = due.track.rule
-        strike = ledger.strike(due.source, due.evidence, rule.forget, due.at, now)
-        span = rule.rung(strike)
-        if due.evidence is Evidence.UNPROVEN:
-            ladder = (*UNPROVEN_LADDER, self.unproven_max)
-            span = min(span, ladder[min(strike, len(ladder)) - 1], self.unproven_max)
+        strike, span = self.rung(rule, due.source, due.evidence, due.at, now, ledger)
         return Ban(
             source=due.source, rule=rule.name, since=now, until=Instant(now + span), scope=due.scope,
             evidence=due.evidence, strike=strike, offences=due.offences,
@@ -234,12 +259,12 @@ def _text(kind: alarm.Kind, source: Source, scope: Scope | None, trusted: int, a
     return f"too many failures{one} from {where}: {done}"
 
 
-def _may_be_a_phone(rule: Rule, event: SecurityEvent) -> bool:
+def may_be_a_phone(rule: Rule, service: Service, sensor: Sensor) -> bool:
     """Tell whether a phone with an old password, or a retired one, does what the rule counts.
 
     No phone fails at the manager interface, and a line of the log names whomever From names.
     """
-    return _PHONES.issuperset(rule.weights) and event.service is not Service.AMI and event.sensor is not Sensor.MESSAGES
+    return _PHONES.issuperset(rule.weights) and service is not Service.AMI and sensor is not Sensor.MESSAGES
 
 
 _PHONES = GUESSES | {Kind.INVALID_ACCOUNT_ID}

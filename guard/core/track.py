@@ -49,6 +49,13 @@ class Weighed(NamedTuple):
     proven: int
 
 
+class Held(NamedTuple):
+    """The offences of a source inside the window: when each was, and how many of them are proven."""
+
+    stamps: tuple[int, ...]
+    proven: int
+
+
 class Burst(NamedTuple):
     """A session whose first answers for an account weigh as one, from the instant `since`."""
 
@@ -125,6 +132,11 @@ class Track:
     def succeed(self, source: Source, account: str) -> None:
         """Take an account's failures off a source, because it has authenticated; nobody else's."""
         self._take_back(source, self._stamps.pop((source, account)) or ())
+
+    def look(self, source: Source, now: Instant) -> Held:
+        """Return what is counted against a source, without touching it."""
+        stamps = self._all.look(source, now)
+        return Held(stamps, len(stamps if self._proven is self._all else self._proven.look(source, now)))
 
     def dump(self) -> Iterator[Row]:
         """Give all that is counted under this rule."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from guard.core.address import SITE_LENGTH, covers, site
 from guard.core.event import Kind, Service, Transport
 from guard.core.generations import Generations
+from guard.core.outcome import Outcome
 from guard.core.units import Wall
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ TRACES_LIMIT = 32_768
 
 
 class Trace(NamedTuple):
-    """What is kept of an event. Its texts are the sender's and hostile."""
+    """What is kept of an event, and what came of it. Its texts are the sender's and hostile."""
 
     at: Wall
     kind: Kind
@@ -38,9 +39,10 @@ class Trace(NamedTuple):
     source: Source
     transport: Transport
     local_port: int
+    outcome: Outcome
 
 
-_KEPT = len(Trace._fields)
+_KEPT = len(Trace._fields) - 1
 assert _KEPT == 8, "the first fields of a SecurityEvent, in its order"
 
 
@@ -60,17 +62,24 @@ class Trails:
         """How full the table is."""
         return self._sites.table("trails")
 
-    def add(self, site: Source, event: SecurityEvent) -> None:
+    def add(self, site: Source, event: SecurityEvent, outcome: Outcome) -> None:
         """Note an event of a site."""
         trail = self._sites.touch(site)
+        kept = (*event[:_KEPT], outcome)
         if trail is None:
-            self._sites.put(site, [event[:_KEPT]])
+            self._sites.put(site, [kept])
         elif len(trail) < TRAIL_LIMIT:
-            trail.append(event[:_KEPT])
+            trail.append(kept)
             self._sites.grow(1)
         else:
             del trail[0]
-            trail.append(event[:_KEPT])
+            trail.append(kept)
+
+    def look(self, source: Source) -> tuple[Trace, ...]:
+        """Return the last events of a source, the oldest first; for a network this looks at all sites."""
+        home = site(source) if source[1] >= SITE_LENGTH[source[0]] else None
+        trails = [self._sites.get(home) or ()] if home else [t for s, t in self._sites.items() if covers(source, s)]
+        return tuple(sorted(trace for trail in trails for trace in _made(trail) if covers(source, trace.source)))
 
     def take(self, source: Source) -> tuple[Trace, ...]:
         """Return the last events of a source, the oldest first, and forget them.
@@ -99,10 +108,11 @@ class Trails:
 
 
 def _read(value: Value, read: Reader) -> Trace:
-    at, kind, service, account, session, source, transport, port = read.many(value, _KEPT)
+    at, kind, service, account, session, source, transport, port, outcome = read.many(value, _KEPT + 1)
     return Trace(
         Wall(read.whole(at)), Kind(read.text(kind)), Service(read.text(service)), read.text(account),
         read.text(session), read.source(source), Transport(read.text(transport)), read.whole(port),
+        Outcome(read.text(outcome)),
     )  # fmt: skip
 
 

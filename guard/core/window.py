@@ -88,6 +88,11 @@ class Window:
         stamps += (at,) * weight
         return self._keep(table, source, stamps if in_order else tuple(sorted(stamps)), floor)
 
+    def look(self, source: Source, now: Instant) -> tuple[int, ...]:
+        """Return when a source's offences in the window were, ascending; one of weight w stands there w times."""
+        stamps = next((found for table in self._tables() if (found := table.get(source))), ())
+        return stamps[bisect_right(stamps, now - self.span) :]
+
     def dump(self) -> Iterator[Row]:
         """Give all offences: which table, the source, and the instants."""
         for number, table in enumerate(self._tables()):

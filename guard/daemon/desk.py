@@ -11,10 +11,10 @@ from guard import __version__
 from guard.core.address import is_special, show, show_short
 from guard.core.address import length as bits
 from guard.core.units import SECOND, Duration
+from guard.daemon.enquiry import explain, history
 from guard.daemon.warnings import Warned, Watched, warnings
 from guard.errors import ControlError, FirewallError, NotFound
-from guard.wire.control import describe_rule
-from guard.wire.describe import describe_ban, describe_trace, show_time
+from guard.wire.describe import describe_ban, describe_rule, describe_trace, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from guard.sensors.amilink import AmiLink
     from guard.sensors.logs import LogSensor
     from guard.settings.rulefile import RuleSet
+    from guard.wire.history import Wanted
 
 
+FLUSH_BATCH = 500
+"""Bans lifted between two turns of the event loop: a few milliseconds."""
 START_SECONDS = 5.0
 """How long a question waits for the start; a million bans take longer."""
 
@@ -157,6 +160,25 @@ class Desk:
         ban = self._engine.ledger.get(source)
         assert ban is not None, "it has just been made"
         return await self._with_stored(self._describe(ban))
+
+    async def flush_bans(self) -> dict[str, object]:
+        """Lift all bans, a batch at a time, so that events are heard in between."""
+        lifted, sources = 0, self._engine.ledger.sources()
+        for start in range(0, len(sources), FLUSH_BATCH):
+            now = self._enforcer.now()
+            lifted += sum(self._engine.unban(source, now) for source in sources[start : start + FLUSH_BATCH])
+            self._enforcer.settle()
+            await asyncio.sleep(0)
+        self._check()
+        return await self._with_stored({"bans": lifted})
+
+    async def explain(self, source: Source) -> dict[str, object]:
+        """Tell all that is known of a source, and what would follow next."""
+        return await explain(source, self._enforcer, self._allowance)
+
+    async def history(self, wanted: Wanted) -> list[dict[str, object]]:
+        """List bans past and present, the newest first."""
+        return await history(wanted, self._enforcer)
 
     async def remove_ban(self, source: Source) -> dict[str, object]:
         """Lift the ban of exactly this source."""

@@ -31,13 +31,14 @@ from guard.store.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Protocol
 
     from guard.core.address import Source
     from guard.core.ban import Ban
     from guard.core.engine import Engine
     from guard.core.memory import Former
+    from guard.store.history import Past
     from guard.store.records import Record
     from guard.store.state import State
 
@@ -82,6 +83,7 @@ class Keeper:
     ) -> None:
         self.receipts = Receipts(loop)
         self.read_trail: Callable[[Source], list[dict[str, object]]] = _nothing
+        self.read_history: Callable[[Wall], Iterator[Past]] = _no_past
         self._engine = engine
         self._loop = loop
         self._mono_ns = mono_ns
@@ -274,6 +276,10 @@ class Keeper:
 
     def _wall(self) -> Wall:
         return Wall(self._wall_ns())
+
+
+def _no_past(_wall: Wall) -> Iterator[Past]:
+    return iter(())
 
 
 def _nothing(_source: Source) -> list[dict[str, object]]:

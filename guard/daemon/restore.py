@@ -40,7 +40,7 @@ async def restore(claim: Claim, keeper: Keeper, enforcer: Enforcer, allowance: A
     filled = enforcer.now()
     found, state.bans = len(state.bans), []  # a million take room
     keeper.begin(state, claim.writer)
-    keeper.read_trail = claim.trail
+    keeper.read_trail, keeper.read_history = claim.trail, claim.history
     keeper.drop(left_out)
     if found or state.over or state.refused:
         log.info(

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from guard.errors import StoreError, StoreUnreadable
 from guard.store import place
+from guard.store.history import Past, read_history
 from guard.store.schema import connect, is_busy, is_damage
 from guard.store.state import State, load, read_trail
 from guard.store.writer import Writer, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from guard.core.address import Source
@@ -74,6 +75,13 @@ class Claim:
         except sqlite3.Error as error:
             log.warning("what led to a ban cannot be read: %s", error)
             return []
+
+    def history(self, wall: Wall) -> Iterator[Past]:
+        """Give the bans of the past, the newest first; StoreError if they cannot be read."""
+        try:
+            yield from read_history(self.path, wall)
+        except sqlite3.Error as error:
+            raise StoreError(f"the history in {self.path} cannot be read: {error}") from None
 
     def release(self) -> None:
         """Let another process have it."""

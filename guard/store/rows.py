@@ -92,7 +92,7 @@ def trail_text(trail: Iterable[Trace]) -> str:
             {
                 "at": trace.at, "kind": trace.kind, "service": trace.service, "account": trace.account,
                 "session": trace.session, "source": show(trace.source), "transport": trace.transport,
-                "port": trace.local_port,
+                "port": trace.local_port, "outcome": trace.outcome,
             }
             for trace in trail
         ],

@@ -4,15 +4,16 @@
     GET /v1/rules       GET /v1/bans/SOURCE      DELETE /v1/bans/SOURCE
     POST /v1/reload     GET /v1/allow            POST /v1/allow {"source", "for"}
     POST /v1/pause      GET /v1/allow/SOURCE     DELETE /v1/allow/SOURCE
-    DELETE /v1/pause    GET /v1/events?FILTER
+    DELETE /v1/pause    GET /v1/explain/SOURCE   DELETE /v1/bans, which lifts all
+    GET /v1/events?FILTER                        GET /v1/history?WANTED
 
 `for` is a time such as `1h30m`, in `POST /v1/pause {"for"}` too; without it a ban lasts an hour, what is allowed stays
 so, and a pause ends when it is deleted. SOURCE is an address or a network with its slash percent-encoded:
 `/v1/bans/198.51.100.0%2F24`. `GET /v1/allow/SOURCE` tells whether a source is allowed, and by what. An answer is the
 JSON value itself; an error has a status of 400 or more and is `{"error": text, "exit_code": n}`, the code that the
 command line ends with. `GET /v1/events` is answered by server-sent events without an end (wire/stream.py); FILTER is
-any of `kind`, `address`, `rule` and `outcome`, the values of a list with commas between. `/v1` stays as it is: keys may
-be added, never changed. docs/openapi.yaml is for programs.
+any of `kind`, `address`, `rule` and `outcome`, the values of a list with commas between; WANTED is in wire/history.py.
+`/v1` stays as it is: keys may be added, never changed. docs/openapi.yaml is for programs.
 """
 
 from __future__ import annotations
@@ -26,13 +27,11 @@ from guard.core.address import Source, parse_source, show
 from guard.core.text import printable
 from guard.core.units import DAY, HOUR, SECOND, Duration, format_duration, parse_duration
 from guard.errors import ConfigError, ControlError, DaemonUnreachable, GuardError, NotFound
+from guard.wire.history import Wanted, read_wanted, show_wanted
 from guard.wire.stream import Filter, read_filter, show_filter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
-
-    from guard.core.rule import Mode, Rule
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a request's body; the longest real one has 300."""
@@ -54,12 +53,15 @@ class Call(Enum):
     RULES = "GET /v1/rules"
     BANS = "GET /v1/bans"
     BAN = "GET /v1/bans/*"
+    FLUSH_BANS = "DELETE /v1/bans"
     ADD_BAN = "POST /v1/bans"
     REMOVE_BAN = "DELETE /v1/bans/*"
     ALLOWED = "GET /v1/allow"
     TEST_ALLOW = "GET /v1/allow/*"
     ADD_ALLOW = "POST /v1/allow"
     REMOVE_ALLOW = "DELETE /v1/allow/*"
+    EXPLAIN = "GET /v1/explain/*"
+    HISTORY = "GET /v1/history"
     RELOAD = "POST /v1/reload"
     PAUSE = "POST /v1/pause"
     RESUME = "DELETE /v1/pause"
@@ -74,7 +76,8 @@ class Call(Enum):
 class Request(NamedTuple):
     """A checked question. `source` is there if its call has one; `reason` belongs to ADD_BAN.
 
-    `length` belongs to ADD_BAN, and to ADD_ALLOW and PAUSE, where None means without end; `filter` to EVENTS.
+    `length` belongs to ADD_BAN, and to ADD_ALLOW and PAUSE, where None means without end; `filter` to EVENTS and
+    `wanted` to HISTORY.
     """
 
     call: Call
@@ -82,6 +85,7 @@ class Request(NamedTuple):
     length: Duration | None = None
     reason: str = ""
     filter: Filter = Filter()
+    wanted: Wanted | None = None
 
 
 class RequestError(ControlError):
@@ -138,6 +142,8 @@ def parse_request(method: str, target: str, body: bytes) -> Request:
         raise RequestError(f"{call.value} takes no body; {len(body)} bytes came")
     if call is Call.EVENTS:
         return Request(call, filter=_filter(query))
+    if call is Call.HISTORY:
+        return Request(call, wanted=_wanted(query))
     return Request(call) if source is None else Request(call, parse_source(source))
 
 
@@ -156,6 +162,8 @@ def write_request(request: Request) -> bytes:
     if "*" in path:
         path = path.replace("*", show(request.source).replace("/", "%2F"))
     path += show_filter(request.filter)
+    if request.wanted is not None:
+        path += show_wanted(request.wanted)
     # An answer without an end is in chunks in HTTP/1.1, and nothing but itself in 1.0.
     version = "1.0" if call is Call.EVENTS else "1.1"
     head = f"{method} {path} HTTP/{version}\r\nHost: astguard\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
@@ -188,19 +196,6 @@ def write_error(error: GuardError) -> tuple[int, bytes]:
     return status, json.dumps({"error": str(error), "exit_code": error.exit_code}).encode()
 
 
-def describe_rule(rule: Rule, mode: Mode, file: Path) -> dict[str, object]:
-    """Return what the API tells of a rule; `mode` is the daemon's, which the stricter of both follows."""
-    return {
-        "name": rule.name,
-        "mode": "observe" if "observe" in (rule.mode, mode) else "enforce",
-        "threshold": rule.threshold,
-        "window": format_duration(rule.window),
-        "ban": [format_duration(rung) for rung in rule.ban],
-        "about": rule.about,
-        "file": str(file),
-    }
-
-
 def check_reason(text: str) -> str:
     """Return a reason that can stand in a log; RequestError if it cannot."""
     if len(text) > REASON_LIMIT or not text.isprintable():
@@ -215,7 +210,7 @@ def check_length(length: Duration) -> Duration:
     return length
 
 
-_ASKED = {Call.EVENTS.value.removeprefix("GET ")}
+_ASKED = {call.value.removeprefix("GET ") for call in (Call.EVENTS, Call.HISTORY)}
 """Paths that may have a query."""
 _STATUS = {2: 400, 4: 404, 78: 422}
 _ERRORS: dict[int, type[ControlError]] = {2: RequestError, 3: DaemonUnreachable, 4: NotFound}
@@ -230,10 +225,17 @@ def _error(text: str, exit_code: object) -> GuardError:
 
 def _split(target: str) -> tuple[str, str | None]:
     """Split off the source of a target: the path with `*` in its place, and the source decoded."""
-    match = re.fullmatch(r"(/v1/(?:bans|allow)/)([0-9A-Za-z.:%]{1,200})", target)
+    match = re.fullmatch(r"(/v1/(?:bans|allow|explain)/)([0-9A-Za-z.:%]{1,200})", target)
     if not match:
         return (target, None) if "*" not in target else ("", None)
     return match[1] + "*", re.sub(r"%([0-9A-Fa-f]{2})", lambda code: chr(int(code[1], 16)), match[2])
+
+
+def _wanted(query: str) -> Wanted:
+    try:
+        return read_wanted(query)
+    except ValueError as error:
+        raise RequestError(printable(str(error))) from None
 
 
 def _take_text(body: bytes, required: tuple[str, ...], optional: tuple[str, ...]) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Bans and alarms as JSON: the one form in which the API, the command line and replay show them."""
+"""Bans, rules and alarms as JSON: the one form in which the API, the command line and replay show them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from guard.core.address import show
 from guard.core.text import printable
-from guard.core.units import SECOND, Duration, Instant
+from guard.core.units import SECOND, Duration, Instant, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from guard.core.alarm import Alarm
     from guard.core.ban import Ban
+    from guard.core.rule import Mode, Rule
     from guard.core.units import Wall
 
 ACCOUNT_LIMIT = 80  # characters
@@ -61,7 +63,33 @@ def describe_trace(trace: Mapping[str, object]) -> dict[str, object]:
         "at": show_time(at) if isinstance(at, int) else None,
         **{key: printable(str(trace.get(key, "")), ACCOUNT_LIMIT) for key in ("kind", "service", "account", "source")},
         "transport": printable(str(trace.get("transport", "")), ACCOUNT_LIMIT),
+        "outcome": printable(str(trace.get("outcome", "")), ACCOUNT_LIMIT),
         "port": port if isinstance(port, int) else None,
+    }
+
+
+def describe_rule(rule: Rule, mode: Mode, file: Path) -> dict[str, object]:
+    """Return what the API tells of a rule; `mode` is the daemon's, which the stricter of both follows."""
+    return {
+        "name": rule.name,
+        "mode": "observe" if "observe" in (rule.mode, mode) else "enforce",
+        "threshold": rule.threshold,
+        "window": format_duration(rule.window),
+        "ban": [format_duration(rung) for rung in rule.ban],
+        "about": rule.about,
+        "file": str(file),
+        "events": [f"{kind}: {weight}" if weight > 1 else str(kind) for kind, weight in rule.weights.items()],
+        "services": sorted(rule.services or ()),
+        "sensors": sorted(rule.sensors or ()),
+        "accounts": sorted(rule.accounts or ()),
+        "acls": sorted(rule.acls or ()),
+        "evidence": "proven" if rule.proven_only else "any",
+        "distinct": rule.distinct,
+        "scope": rule.scope.value,
+        "trusted": rule.trusted.value,
+        "across": None if rule.across is None else f"{rule.across.sources} sources: {rule.across.threshold}",
+        "prefix": [f"/{length}" for _, length in sorted(rule.prefix.items())],
+        "forget": format_duration(rule.forget),
     }
 
 

@@ -13,10 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from commands import TREE, Option, commands, common
+TREE = Path(__file__).parents[2]
+sys.path.insert(0, str(TREE))
 
-from guard import __version__
-from guard.errors import ConfigError, ControlError, DaemonUnreachable, GuardError, NotFound
+from guard import __version__  # noqa: E402 - the tree is no installed package
+from guard.cli.commandline import Option, commands, common  # noqa: E402
+from guard.errors import ConfigError, ControlError, DaemonUnreachable, GuardError, NotFound  # noqa: E402
 
 ALSO = {
     "astguard": "**astguard.yaml**(5), **astguard-rules**(5), **nft**(8)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import stat
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,10 +22,17 @@ from guard.api import control as api
 from guard.api.control import ControlServer, encode
 from guard.api.stream import Stream
 from guard.cli import client, main
+from guard.cli.choose import SCOPES
+from guard.cli.explain import following
 from guard.core.address import covers, parse_source, show
+from guard.core.rule import Mode, Scope
 from guard.core.units import MINUTE, SECOND
 from guard.errors import ConfigError, ControlError, NotFound
+from guard.settings.rulefile import load_rule
+from guard.wire.describe import describe_rule
+from guard.wire.history import Wanted
 
+TREE = Path(__file__).parents[2]
 BANS = [
     {
         "source": "203.0.113.7/32", "rule": "pjsip-password-guessing", "scope": "all", "strike": 2,
@@ -51,6 +60,52 @@ ALLOWED = [
     {"source": "192.0.2.0/24", "origin": "/etc/astguard/astguard.yaml:12", "until": None, "left_seconds": None},
     {"source": "2001:db8::7/128", "origin": "command", "until": "2026-05-01T16:02:11.000Z", "left_seconds": 7130},
 ]
+
+
+UNKNOWN = {
+    "known": False, "special": False, "allowed": None, "ban": None, "observed": None, "strikes": [], "events": 0,
+    "held_seconds": [], "trust": 1.0, "trusted": [], "failing": [], "rules": [], "trail": [],
+}  # fmt: skip
+EXPLAINED = {
+    **UNKNOWN, "source": "203.0.113.7/32", "known": True, "site": "203.0.113.7/32", "events": 27,
+    "ban": {**BANS[0], "by": "event", "heard_to_kernel_ms": 3.21, "read_to_kernel_ms": 0.41},
+    "strikes": [
+        {"source": "203.0.113.7/32", "evidence": "proven", "strikes": 2, "until": "2026-05-01T15:02:11.000Z"},
+    ],
+    "held_seconds": [2],
+    "trust": 3.97, "trusted": [{"account": "101", "ago_seconds": 120}],
+    "failing": [{"account": "1001", "answers": 14, "sessions": 3, "a_minute": 12, "ago_seconds": 5}],
+    "rules": [
+        {
+            "name": "pjsip-guessing", "mode": "enforce", "source": "203.0.113.7/32",
+            "counts": ["ChallengeResponseFailed"], "offences": 2, "proven": 0, "threshold": 5, "needed": 20,
+            "window_seconds": 300, "leaves_seconds": 192,
+            "next": {
+                "missing": 18, "evidence": "unproven", "scope": "sip", "alarm": None, "crowd": False, "strike": 1,
+                "ban_seconds": 600,
+            },
+        },
+    ],
+    "trail": [
+        {
+            "at": "2026-05-01T14:02:10.000Z", "kind": "ChallengeResponseFailed", "service": "PJSIP", "account": "1001",
+            "source": "203.0.113.7/32", "transport": "UDP", "port": 5060, "outcome": "counted",
+        },
+    ],
+}  # fmt: skip
+PASTS = [
+    {
+        "source": "203.0.113.7/32", "rule": "pjsip-guessing", "since": "2026-05-01T14:02:11.000Z",
+        "until": "2026-05-01T14:12:11.000Z", "length_seconds": 600, "scope": "sip", "evidence": "unproven", "strike": 2,
+        "offences": 5, "events": 9, "reason": "pjsip-guessing", "origin": "rule", "ended": None, "ended_at": None,
+    },
+    {
+        "source": "203.0.113.7/32", "rule": "manual", "since": "2026-05-01T13:02:11.000Z",
+        "until": "2026-05-01T14:02:11.000Z", "length_seconds": 3600, "scope": "all", "evidence": "proven", "strike": 1,
+        "offences": 0, "events": 0, "reason": "", "origin": "manual", "ended": "unban",
+        "ended_at": "2026-05-01T13:32:11.000Z",
+    },
+]  # fmt: skip
 
 
 LIFTED = {4: ["198.51.100.7/32"], 6: [f"2001:db8:0:{number}::/64" for number in range(1, 8)]}
@@ -113,6 +168,19 @@ class Paper:
 
     def rules(self):
         return RULES
+
+    async def flush_bans(self):
+        lifted, self.list = len(self.list), []
+        return {"bans": lifted, "stored": True}
+
+    async def explain(self, source):
+        return {**EXPLAINED, "source": show(source)} if show(source) == EXPLAINED["source"] else {
+            **UNKNOWN, "source": show(source), "site": show(source),
+        }  # fmt: skip
+
+    async def history(self, wanted):
+        self.asked.append(wanted)
+        return PASTS[: wanted.limit]
 
     async def reload(self):
         if self.mistakes:
@@ -287,6 +355,167 @@ def test_a_covering_ban_is_shown_and_named(astguard):
     code, out, err = astguard("bans", "show", "2001:db8:5::77")
     assert (code, out.splitlines()[0]) == (0, "source    2001:db8:5::/64")
     assert err == "astguard: 2001:db8:5::77 has no ban of its own; the ban of 2001:db8:5::/64 covers it\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "sources"),
+    [
+        (["--rule", "manual"], ["2001:db8:5::/64"]),
+        (["--scope", "all"], ["203.0.113.7/32"]),
+        (["--address", "203.0.113.0/24"], ["203.0.113.7/32"]),
+        (["--address", "2001:db8:5::7"], ["2001:db8:5::/64"]),
+        (["--address", "198.51.100.1"], []),
+        (["--since", "2026-05-01 14:30"], ["2001:db8:5::/64"]),
+        (["--since", "2026-05-01T14:02:11+00:00", "--rule", "pjsip-password-guessing"], ["203.0.113.7/32"]),
+        (["--since", "1m"], []),
+    ],
+)
+def test_bans_are_chosen_by_rule_scope_address_and_time(astguard, options, sources):
+    code, out, err = astguard("bans", "list", *options, "-o", "raw", "--no-header")
+    assert (code, [line.partition("\t")[0] for line in out.splitlines()]) == (0, sources)
+    assert err == ("" if sources else "astguard: no ban is like that\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--since", "yesterday"], "--since: 'yesterday' is no time; expected a time back (2h, 1d) or a local time"),
+        (["--rule", "a b"], "--rule: 'a b' is no name of a rule"),
+        (["--scope", "none"], "argument --scope: invalid choice"),
+        (["--address", "nobody"], "'nobody' is not an address or network"),
+    ],
+)
+def test_a_choice_that_means_nothing_is_refused(astguard, options, says):
+    code, out, err = astguard("bans", "list", *options)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"astguard: {says}")
+
+
+def test_scopes_that_can_be_chosen_are_those_there_are():
+    assert set(SCOPES) == {str(scope) for scope in Scope}
+
+
+def test_all_bans_are_lifted_after_a_question(astguard, monkeypatch):
+    assert astguard("bans", "flush")[0] == 2  # there is no terminal to ask on
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert astguard("bans", "flush") == (1, "Lift all 2 bans? [y/N] ", "astguard: nothing was changed\n")
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    assert astguard("bans", "flush") == (0, "Lift all 2 bans? [y/N] lifted 2 bans\n", "")
+    assert astguard("bans", "flush", "--yes") == (0, "nobody was banned\n", "")
+    assert astguard("bans", "flush", "--yes", "-o", "json")[1] == '{"bans": 0, "stored": true}\n'
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_an_address_is_explained(astguard):
+    assert astguard("explain", "203.0.113.7") == (0, EXPLAINED_PAGE, "")
+    assert json.loads(astguard("explain", "203.0.113.7", "-o", "json")[1]) == EXPLAINED
+    assert "rules.0.next.missing\t18" in astguard("explain", "203.0.113.7", "-o", "raw")[1].splitlines()
+
+
+EXPLAINED_PAGE = """\
+source         203.0.113.7
+allowed        no
+banned         203.0.113.7 by pjsip-password-guessing, everything closed, until
+               2026-05-01 15:02:11, 48m12s left, strike 2
+               21 offences, evidence proven
+to the kernel  0.41 ms after the event was read, 3.21 ms after it happened
+events         27 read; 1 attempt is held and counts within 3s
+authenticated  101 (2m ago)
+trust          thresholds are 3.97 times as high here
+failing at     1001 (14 in 3 sessions, 12 a minute, last 5s ago)
+strikes        2 on proven evidence, the last until 2026-05-01 15:02:11
+               (203.0.113.7)
+
+RULE            OFFENCES  PROVEN  WINDOW  OLDEST LEAVES
+pjsip-guessing  2 of 20   0       5m      in 3m12s
+
+AT                EVENT                    ACCOUNT  BY   PORT  CAME TO
+2026-05-01 14:02  ChallengeResponseFailed  1001     UDP  5060  counted
+
+next           18 more wrong passwords within 3m12s: ban for 10m, SIP ports
+               closed (strike 1, evidence unproven) by pjsip-guessing
+"""
+
+
+def test_of_an_address_that_nobody_knows_it_is_said_and_that_is_no_failure(astguard):
+    assert astguard("explain", "192.0.2.1") == (0, (
+        "source         192.0.2.1\n"
+        "allowed        no\n"
+        "banned         no\n"
+        "events         none: nothing is known of it, and nothing counts against it\n"
+    ), "")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("coming", "says"),
+    [
+        ({"missing": 1}, "1 more wrong password within 3m12s: ban for 10m, SIP ports closed"),
+        ({"scope": None, "alarm": "broken-phone", "ban_seconds": None}, "within 3m12s: an alarm, no ban by pjsip"),
+        ({"scope": "slow", "alarm": "trusted-source"}, "ban for 10m and an alarm, SIP ports slowed (strike 1"),
+        ({"crowd": True}, "; many sources guess at the same account, so fewer are enough"),
+    ],
+)
+def test_what_would_follow_is_said_in_words(coming, says):
+    (rule,) = EXPLAINED["rules"]
+    said = " ".join(" ".join(following({"rules": [{**rule, "next": {**rule["next"], **coming}}]})).split())
+    assert says in said
+
+
+def test_whoever_is_allowed_hears_that_nothing_would_follow(astguard, desk, monkeypatch):
+    async def explain(source):
+        return {
+            **UNKNOWN,
+            "source": show(source),
+            "site": show(source),
+            "allowed": {"by": "192.0.2.0/24", "origin": "x:1"},
+        }
+
+    monkeypatch.setattr(desk, "explain", explain)
+    out = astguard("explain", "192.0.2.1")[1]
+    assert "allowed        never banned: on the allowlist by 192.0.2.0/24 (x:1)\n" in out
+    assert out.endswith("next           nothing, whatever it does: it is never banned\n")
+
+
+def test_the_past_is_listed_and_chosen_from(astguard, desk):
+    assert astguard("history") == (0, (
+        "SINCE             SOURCE       RULE            SCOPE  STRIKE  FOR  ENDED\n"
+        "2026-05-01 14:02  203.0.113.7  pjsip-guessing  sip    2       10m  in force\n"
+        "2026-05-01 13:02  203.0.113.7  manual          all    1       1h   lifted 13:32\n"
+    ), "")  # fmt: skip
+    assert json.loads(astguard("history", "-o", "json")[1]) == PASTS
+    code, out, err = astguard(
+        "history", "--limit", "1", "--rule", "pjsip-guessing", "--address", "203.0.113.0/24",
+        "--since", "2026-05-01", "--until", "2026-05-02 12:00",
+    )  # fmt: skip
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert err == "astguard: these are the newest 1; --limit N or --until gives more\n"
+    day = 1_777_593_600 * SECOND
+    network = parse_source("203.0.113.0/24")
+    assert desk.asked[-1] == Wanted(network, "pjsip-guessing", day, day + 36 * 60 * MINUTE, 1)
+    assert astguard("history", "--limit", "0") == (2, "", "astguard: --limit: 0 is not from 1 to 10000\n")
+
+
+def test_a_rule_is_shown_with_what_proves_it(astguard, monkeypatch):
+    file = TREE / "rules/pjsip-guessing.yaml"
+    rule = describe_rule(load_rule(file), Mode.ENFORCE, file)
+    monkeypatch.setattr(Paper, "rules", lambda _: [rule])
+    code, out, err = astguard("rules", "show", "pjsip-guessing")
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    for line in (
+        "rule       pjsip-guessing", "mode       enforce", "services   PJSIP", "events     ChallengeResponseFailed",
+        "threshold  5", "window     5m", "across     10 sources: 2", "ban        10m 1h 6h 1d", "trusted    slow",
+        "CASE                                         THEN",
+    ):  # fmt: skip
+        assert any(shown.startswith(line.split("   ")[0]) for shown in lines), line
+    assert sum(line.endswith("  nothing") for line in lines) == 2
+    shown = json.loads(astguard("rules", "show", "pjsip-guessing", "-o", "json")[1])
+    assert (shown["threshold"], len(shown["cases"])) == (5, 9)
+    assert astguard("rules", "show", "nobody")[0] == 4
 
 
 def test_a_ban_that_is_not_there_ends_with_4(astguard):

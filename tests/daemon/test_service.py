@@ -153,6 +153,43 @@ def test_a_recorded_attack_is_banned_shown_and_lifted(story):
     story(told)
 
 
+def test_a_ban_is_explained_found_in_the_past_and_lifted_with_all_others(story):
+    async def told(pbx, guard):
+        before = await guard.ask("explain", "198.51.100.11")
+        assert (before["known"], before["trail"], before["ban"]) == (False, [], None)
+        await pbx.play(SVCRACK)
+        await guard.says("WARNING ban")
+        known = await guard.ask("explain", "198.51.100.11")
+        ban = known["ban"]
+        assert (ban["rule"], ban["scope"], ban["by"]) == ("pjsip-guessing", "sip", "event")
+        assert 0 <= ban["read_to_kernel_ms"] < 5_000
+        assert ban["heard_to_kernel_ms"] >= ban["read_to_kernel_ms"]
+        outcomes = [trace["outcome"] for trace in known["trail"]]
+        assert (len(outcomes), outcomes[-1], set(outcomes) <= {"folded", "counted", "banned"}) == (16, "banned", True)
+        assert known["strikes"] == [
+            {"source": ATTACKER, "evidence": "unproven", "strikes": 1, "until": ban["until"]},
+        ]  # fmt: skip
+        _, page, _ = await guard.cli("explain", "198.51.100.11")
+        assert "\nto the kernel  " in page
+        assert max(map(len, page.splitlines())) <= 80
+
+        (past,) = await guard.ask("history", "--rule", "pjsip-guessing")
+        assert (past["source"], past["ended"], past["length_seconds"]) == (ATTACKER, None, 600)
+        assert await guard.ask("history", "--rule", "manual") == []
+        await guard.cli("bans", "add", "203.0.113.0/24")
+        assert await guard.ask("bans", "flush", "--yes") == {"bans": 2, "stored": True}
+        assert await guard.ask("bans", "list") == []
+        newest, other = await guard.ask("history", "--since", "1h")
+        assert [(past["source"], past["ended"]) for past in (newest, other)] == [
+            ("203.0.113.0/24", "unban"), (ATTACKER, "unban"),
+        ]  # fmt: skip
+        assert [past["rule"] for past in await guard.ask("history", "--address", "198.51.100.0/24")] == [
+            "pjsip-guessing"
+        ]
+
+    story(told)
+
+
 def test_who_is_allowed_is_let_in_and_not_banned_again(story):
     async def told(pbx, guard):
         await pbx.play(SVCRACK)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from guard.core.address import parse_source, show
+from guard.core.address import Source, parse_source, show
 from guard.core.event import Kind
 from guard.core.rule import Mode, Rule
-from guard.core.units import DAY, HOUR, MINUTE, SECOND, Duration
+from guard.core.units import DAY, HOUR, MINUTE, SECOND, Duration, Wall
 from guard.errors import AddressError, ConfigError, ControlError, DaemonUnreachable, FirewallError, GuardError, NotFound
 from guard.wire.control import (
     BODY_LIMIT,
@@ -21,12 +21,13 @@ from guard.wire.control import (
     Call,
     Request,
     RequestError,
-    describe_rule,
     parse_request,
     read_answer,
     write_error,
     write_request,
 )
+from guard.wire.describe import describe_rule
+from guard.wire.history import LIMIT, Wanted
 from guard.wire.stream import Filter
 
 HOST = parse_source("198.51.100.7")
@@ -50,20 +51,26 @@ sources = st.one_of(
     st.builds(lambda n, k: parse_source(f"2001:db8:{n:x}::/{k}"), st.integers(0, 65535), st.integers(48, 128)),
 )
 lengths = st.integers(1, LONGEST // SECOND).map(lambda seconds: Duration(seconds * SECOND))
+wanted = st.builds(
+    Wanted,
+    source=sources | st.just(Source(b"")),
+    rule=st.sampled_from(["", "manual", "pjsip-guessing"]),
+    since=st.none() | st.integers(0, 4_000_000_000_000).map(lambda ms: Wall(ms * 1_000_000)),
+    until=st.none() | st.integers(0, 4_000_000_000_000).map(lambda ms: Wall(ms * 1_000_000)),
+    limit=st.integers(1, LIMIT),
+)
+plain = [Call.STATUS, Call.RULES, Call.BANS, Call.FLUSH_BANS, Call.ALLOWED, Call.RELOAD, Call.RESUME]
 requests = st.one_of(
-    st.sampled_from([Call.STATUS, Call.RULES, Call.BANS, Call.ALLOWED, Call.RELOAD, Call.RESUME]).map(Request),
+    st.sampled_from(plain).map(Request),
     st.tuples(st.sampled_from([Call.BAN, Call.REMOVE_BAN, Call.TEST_ALLOW, Call.REMOVE_ALLOW]), sources).map(
         lambda parts: Request(*parts)
     ),
     st.tuples(st.just(Call.ADD_ALLOW), sources, st.none() | lengths).map(lambda parts: Request(*parts)),
     (st.none() | lengths).map(lambda length: Request(Call.PAUSE, length=length)),
-    st.builds(
-        Request,
-        st.just(Call.ADD_BAN),
-        sources,
-        lengths,
-        st.text(max_size=200).filter(str.isprintable),
-        st.just(Filter()),
+    sources.map(lambda source: Request(Call.EXPLAIN, source)),
+    wanted.map(lambda asked: Request(Call.HISTORY, wanted=asked)),
+    st.tuples(st.just(Call.ADD_BAN), sources, lengths, st.text(max_size=200).filter(str.isprintable)).map(
+        lambda parts: Request(*parts)
     ),
     sources.map(lambda source: Request(Call.EVENTS, filter=Filter(source=source))),
 )
@@ -72,6 +79,30 @@ requests = st.one_of(
 @given(requests)
 def test_what_the_client_writes_the_server_reads(request):
     assert over_the_wire(request) == request
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("?x=1", "'x=1' has no place in this query; expected KEY=VALUE of source, rule, since, until, limit"),
+        ("?", None),
+        ("?rule=a&rule=b", "'rule' is given twice"),
+        ("?limit=0", "'0' is no limit from 1 to 10000"),
+        ("?limit=10001", "no limit"),
+        ("?limit=%D9%A1", "no limit"),
+        ("?since=yesterday", "'yesterday' is no time like 2026-05-01T14:02:11.000Z"),
+        ("?rule=a%20b", "'a b' is no name of a rule"),
+        ("?rule=%1b%5B2J", r"'\x1b[2J' is no name of a rule"),
+        ("?source=198.51.100.7/40", "is not an address or network"),
+    ],
+)
+def test_a_question_about_the_past_is_read_strictly(query, says):
+    if says is None:
+        assert parse_request("GET", f"/v1/history{query}", b"").wanted == Wanted()
+        return
+    with pytest.raises((RequestError, AddressError)) as caught:
+        parse_request("GET", f"/v1/history{query}", b"")
+    assert says in str(caught.value)
 
 
 def test_a_request_is_plain_http_that_curl_could_send():
@@ -116,7 +147,7 @@ def test_requests_by_hand_are_understood(method, target, body, request_):
         ("GET", "/v1/bans/198.51.100.0/24", 404, "no GET '/v1/bans/198.51.100.0/24'"),
         ("GET", "/v1/bans/\x1b[2J", 404, r"no GET '/v1/bans/\x1b[2J'"),
         ("GET", "/v1/" + "x" * 9_000, 404, "no GET '/v1/xxx"),
-        ("PUT", "/v1/bans", 405, "no PUT '/v1/bans'; expected GET or POST"),
+        ("PUT", "/v1/bans", 405, "no PUT '/v1/bans'; expected GET or DELETE or POST"),
         ("POST", "/v1/bans/198.51.100.7", 405, "no POST '/v1/bans/198.51.100.7'; expected GET or DELETE"),
         ("get", "/v1/status", 405, "no get '/v1/status'; expected GET"),
     ],
@@ -274,7 +305,9 @@ def test_a_rule_is_described_in_words_of_the_rule_language():
     )  # fmt: skip
     assert describe_rule(rule, Mode.ENFORCE, Path("/etc/astguard/rules/scan.yaml")) == {
         "name": "scan", "mode": "enforce", "threshold": 6, "window": "1m30s", "ban": ["10m", "1d"],
-        "about": "Scanners.", "file": "/etc/astguard/rules/scan.yaml",
+        "about": "Scanners.", "file": "/etc/astguard/rules/scan.yaml", "events": ["InvalidAccountID"], "services": [],
+        "sensors": [], "accounts": [], "acls": [], "evidence": "any", "distinct": False, "scope": "all",
+        "trusted": "slow", "across": None, "prefix": ["/32", "/64"], "forget": "30d",
     }  # fmt: skip
     assert describe_rule(rule, Mode.OBSERVE, Path("x"))["mode"] == "observe"
 

@@ -14,12 +14,14 @@ import pytest
 from guard.core.address import parse_host, parse_source
 from guard.core.ban import Ban
 from guard.core.event import Kind, Service, Transport
+from guard.core.outcome import Outcome
 from guard.core.rule import Evidence, Scope
 from guard.core.trail import Trace
 from guard.core.units import DAY, HOUR, MINUTE, SECOND, Instant
 from guard.errors import StoreError, StoreUnreadable
 from guard.store import batch, place
 from guard.store.batch import tidy, write
+from guard.store.history import read_history
 from guard.store.opening import Claim
 from guard.store.records import (
     Allowed,
@@ -144,7 +146,9 @@ def test_the_last_record_of_a_source_decides(file, found):
 
 
 def test_events_that_led_to_a_ban_are_kept_as_data(file):
-    trace = Trace(WALL, Kind.CHALLENGE_RESPONSE_FAILED, Service.PJSIP, HOSTILE, HOSTILE, ONE, Transport.UDP, 5060)
+    trace = Trace(
+        WALL, Kind.CHALLENGE_RESPONSE_FAILED, Service.PJSIP, HOSTILE, HOSTILE, ONE, Transport.UDP, 5060, Outcome.COUNTED
+    )
     write(file, [banned(ban(reason=HOSTILE), (trace, trace))])
     ((trail, reason),) = rows(file, "SELECT trail, reason FROM history")
     assert trail.isascii()
@@ -164,7 +168,9 @@ def test_a_trail_that_is_none_is_an_empty_one(file, path, wrong):
 
 def test_the_trail_of_the_last_ban_is_read(file, path):
     def trace(account):
-        return Trace(WALL, Kind.CHALLENGE_RESPONSE_FAILED, Service.PJSIP, account, "s", ONE, Transport.UDP, 5060)
+        return Trace(
+            WALL, Kind.CHALLENGE_RESPONSE_FAILED, Service.PJSIP, account, "s", ONE, Transport.UDP, 5060, Outcome.FOLDED
+        )
 
     write(file, [banned(ban(), [trace("old")]), ended(ban()), banned(ban(), [trace("new")])])
     assert [entry["account"] for entry in read_trail(path, ONE)] == ["new"]
@@ -468,3 +474,29 @@ def test_a_state_held_by_another_program_is_told_and_not_set_aside(path, found, 
 
 def test_an_unreadable_kind_is_one_word():
     assert StoreUnreadable("damaged", "x").kind == "damaged"
+
+
+# The past.
+
+
+def test_the_past_has_each_ban_with_how_it_ended(file, path):
+    write(file, [banned(ban(strike=1)), banned(ban(strike=2)), ended(ban(strike=2)), banned(ban(TWO, strike=1))])
+    past = list(read_history(path, WALL))
+    assert [(one.source, one.strike, one.ended) for one in past] == [
+        (TWO, 1, None), (ONE, 2, "unban"), (ONE, 1, "replace"),
+    ]  # fmt: skip
+    over = list(read_history(path, past[0].until))
+    assert [(one.source, one.ended) for one in over] == [(TWO, "expire"), (ONE, "unban"), (ONE, "replace")]
+    assert over[0].ended_at == over[0].until
+
+
+def test_a_row_of_the_past_that_cannot_be_right_is_left_out(file, path):
+    write(file, [banned(ban()), banned(ban(TWO))])
+    file.execute("UPDATE history SET source = ? WHERE id = 1", (b"nonsense",))
+    assert [one.source for one in read_history(path, WALL)] == [TWO]
+
+
+def test_the_past_of_a_file_that_is_none_is_an_error(tmp_path):
+    (tmp_path / "state.db").write_text("no database at all, but long enough to be looked at as one")
+    with pytest.raises(sqlite3.Error):
+        list(read_history(tmp_path / "state.db", WALL))

@@ -6,6 +6,7 @@ import pytest
 
 from guard.core.address import parse_host, parse_source
 from guard.core.engine import Engine
+from guard.core.outcome import Outcome
 from guard.core.trail import TRACES_LIMIT, TRAIL_LIMIT, Trails
 from guard.core.units import SECOND
 from tests.events import event, rule
@@ -17,7 +18,7 @@ NEAR, FAR = parse_host("2001:db8:5::7"), parse_host("2001:db8:5::8")
 
 def add(trails, site, *events):
     for one in events:
-        trails.add(site, one)
+        trails.add(site, one, Outcome.COUNTED)
 
 
 def accounts(trail):
@@ -36,7 +37,7 @@ def test_a_trace_has_who_when_what_and_where():
     one = event(ONE, at=5 * SECOND, account="101", session="call", port=5070)
     add(trails, ONE, one)
     (trace,) = trails.take(ONE)
-    assert trace == one[:8]
+    assert trace == (*one[:8], Outcome.COUNTED)
     assert (trace.at, trace.account, trace.source, trace.local_port) == (5 * SECOND, "101", ONE, 5070)
 
 

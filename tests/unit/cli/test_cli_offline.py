@@ -81,7 +81,8 @@ def test_the_help_page_names_every_command_and_no_other(capsys):
     assert commands == {
         "status", "bans list", "bans show", "bans add", "bans remove", "allow list", "allow add", "allow remove",
         "allow test", "rules list", "rules check", "rules test", "check", "replay", "run", "setup", "doctor", "pause",
-        "resume", "reload", "flush",
+        "resume", "reload", "flush", "explain", "history", "rules show", "bans flush",
+        "completion",
     }  # fmt: skip
     for command in commands:
         assert main([*command.split(), "--help"]) == 0
@@ -168,8 +169,8 @@ def test_the_version_is_the_package_s(capsys):
     [
         ([], "the following arguments are required: COMMAND; see 'astguard --help'"),
         (["bans"], "the following arguments are required: VERB; see 'astguard bans --help'"),
-        (["ban"], "'ban' is no command; known are status, bans, allow, pause, resume, rules, check, replay, setup, doctor, run, reload, flush; see 'astguard --help'"),
-        (["bans", "ls"], "'ls' is no verb; known are list, show, remove, add; see 'astguard bans --help'"),
+        (["ban"], "'ban' is no command; known are status, bans, explain, history, allow, pause, resume, rules, check, replay, setup, doctor, run, reload, flush, completion; see 'astguard --help'"),
+        (["bans", "ls"], "'ls' is no verb; known are list, show, remove, flush, add; see 'astguard bans --help'"),
         (["bans", "add"], "the following arguments are required: ADDRESS; see 'astguard bans add --help'"),
         (["bans", "list", "--jsn"], "unrecognized arguments: --jsn; see 'astguard --help'"),
         (["bans", "list", "\x1b[2J"], r"unrecognized arguments: \x1b[2J; see 'astguard --help'"),
@@ -311,7 +312,9 @@ def test_rules_are_listed_as_json_too(capsys, config, rules):
     assert code == 0
     assert json.loads(out)[1] == {
         "name": "own", "mode": "observe", "threshold": 3, "window": "5m", "ban": ["1h", "1d"], "about": "",
-        "file": f"{local}/own.yaml", "replaces": [],
+        "file": f"{local}/own.yaml", "replaces": [], "events": ["InvalidAccountID"], "services": [], "sensors": [],
+        "accounts": [], "acls": [], "evidence": "any", "distinct": False, "scope": "all", "trusted": "slow",
+        "across": None, "prefix": ["/32", "/64"], "forget": "30d",
     }  # fmt: skip
 
 
@@ -660,15 +663,24 @@ def test_a_terminal_in_an_old_encoding_is_no_reason_to_fail(tmp_path):
     assert r"t\xe4st" in done.stderr
 
 
-def test_a_question_to_the_daemon_loads_nothing_heavy(tmp_path):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "bans list", "bans show 192.0.2.1", "bans remove 192.0.2.1", "allow list", "allow test 192.0.2.1", "status",
+        "explain 192.0.2.1", "history", "pause", "resume", "reload",
+    ],
+)  # fmt: skip
+def test_a_question_to_the_daemon_loads_nothing_heavy(tmp_path, words):
     ask = (
-        "import sys; from guard.cli import main; code = main(['--socket', sys.argv[1], 'bans', 'list']);"
-        "print(code, *{'aiohttp', 'asyncio', 'pyroute2', 'iptc', 'yaml', 'http.client', 'sqlite3', 'inspect'} & set(sys.modules))"
+        "import sys; from guard.cli import main; code = main([*sys.argv[2:], '--socket', sys.argv[1]]);"
+        "print(code, *{'aiohttp', 'asyncio', 'pyroute2', 'iptc', 'yaml', 'http.client', 'sqlite3', 'inspect', 'dataclasses',"
+        "'importlib.metadata', 'secrets', 'subprocess', 'rich'} & set(sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", ask, str(tmp_path / "none")], cwd=TREE, capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "3\n"
+        [sys.executable, "-c", ask, str(tmp_path / "none"), *words.split()],
+        cwd=TREE, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "3\n", words
 
 
 @pytest.mark.parametrize(

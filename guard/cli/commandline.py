@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-TREE = Path(__file__).parents[2]
-sys.path.insert(0, str(TREE))
-
-from guard.cli import build  # noqa: E402 - the tree is no installed package
+from guard.cli import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,31 +1,41 @@
-"""Make the completions of bash, zsh and fish:  python3 packaging/lib/completion.py FOLDER
+"""`astguard completion`: what bash, zsh and fish need to complete its command line.
 
-Words of the command line come from its parser. An address that could be let in again is asked of the daemon.
+Words come from the parser itself. An address that could be let in again is asked of the daemon.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands import Command, Option, commands, common, nouns
+from guard.cli.commandline import Command, Option, commands, common, nouns
+from guard.cli.options import add_command
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Iterable
+
+    from guard.cli.options import Commands
 
 SOURCES = "astguard bans list --no-header 2> /dev/null | cut -d ' ' -f 1"
 """Who is banned: what `bans show` and `bans remove` take."""
-OF_BANNED = {("bans", "show"), ("bans", "remove")}
+OF_BANNED = {("bans", "show"), ("bans", "remove"), ("explain",)}
 OF_FILES = ("FILE", "DIR", "PATH")
 
 
-def main(folder: Path) -> None:
-    """Write one file for each shell."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "astguard.bash").write_text(bash())
-    (folder / "_astguard").write_text(zsh())
-    (folder / "astguard.fish").write_text(fish())
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    about = (
+        "Print the completions of a shell; Debian's package has installed them already. bash reads them by 'source "
+        "<(astguard completion bash)', fish by 'astguard completion fish | source', and zsh from a file _astguard in a "
+        "folder of its fpath."
+    )
+    parser = add_command(commands, "completion", _completion, about, "completion bash")
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def _completion(options: Namespace) -> int:
+    print({"bash": bash, "zsh": zsh, "fish": fish}[options.shell](), end="")
+    return 0
 
 
 def bash() -> str:
@@ -128,7 +138,3 @@ def _words(words: Iterable[str]) -> str:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
