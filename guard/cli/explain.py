@@ -101,7 +101,7 @@ def page(known: Mapping[str, Any]) -> Iterator[str]:
 
 
 def following(known: Mapping[str, Any]) -> Iterator[str]:
-    """Say what would follow next, a paragraph for each rule."""
+    """Say what would follow next, a paragraph for each rule, the nearest first."""
     if known.get("special") or known.get("allowed"):
         yield ""
         yield from _line("next", "nothing, whatever it does: it is never banned")
@@ -109,7 +109,7 @@ def following(known: Mapping[str, Any]) -> Iterator[str]:
     said = [(rule, rule["next"]) for rule in _items(known, "rules") if isinstance(rule.get("next"), dict)]
     if said:
         yield ""
-    for rule, coming in said:
+    for rule, coming in sorted(said, key=lambda pair: pair[1].get("missing") or 0):
         yield from _line("next", _next(rule, coming))
 
 
@@ -171,7 +171,8 @@ def _plural(noun: str) -> str:
 
 
 def _failed(item: Mapping[str, Any]) -> str:
-    answers = f"{as_text(item.get('answers'))} in {as_text(item.get('sessions'))} sessions"
+    sessions = "1 session" if item.get("sessions") == 1 else f"{as_text(item.get('sessions'))} sessions"
+    answers = f"{as_text(item.get('answers'))} in {sessions}"
     return f"{answers}, {as_text(item.get('a_minute'))} a minute, last {span(item.get('ago_seconds'))} ago"
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from guard.cli.table import Column
 
 NOTE_LIMIT = 1_000
+LINE = 79
 BOLD, RED, GREEN, YELLOW = "1", "31", "32", "33"
 
 
@@ -63,7 +64,10 @@ class Output:
             return
         width = max(len(title) for title, _ in columns)
         for title, read in columns:
-            print(f"{paint(title.ljust(width), BOLD)}  {read(item) or '-'}")
+            head = paint(title.ljust(width), BOLD)
+            for line in _lines(read(item) or "-", LINE - width - 2):
+                print(f"{head}  {line}")
+                head = " " * width
 
     def done(self, answer: object, sentence: str) -> None:
         """Print what was done: the daemon's answer for programs, or a sentence; say so if a reboot would undo it."""
@@ -73,6 +77,14 @@ class Output:
             self.data(answer)
         else:
             print(sentence)
+
+
+def _lines(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    from textwrap import wrap
+
+    return wrap(text, width, break_on_hyphens=False)
 
 
 def _dumps(value: object) -> str:

@@ -52,10 +52,12 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         ("mode", mode),
         ("asterisk", ", ".join(_link(link))),
         ("", ", ".join(_health(link))),
+        ("logs", _logs(_part(status, "logs"))),
         ("firewall", f"{as_text(firewall.get('backend'))}, {_number(firewall.get('dropped'))} packets dropped"),
         ("", as_text(firewall.get("why"))),
         ("bans", _number(status.get("bans"))),
         ("allow", _number(status.get("allow"))),
+        *_rates(_part(status, "rates")),
     )  # fmt: skip
     counts = [(as_text(name), _number(count)) for name, count in _part(status, "counts").items() if count]
     if counts:
@@ -94,6 +96,24 @@ def _health(link: dict[str, Any]) -> Iterator[str]:
         yield f"lag {as_text(link['lag_ms'])} ms"
     if link.get("self_test") is not None:
         yield f"self-test {as_text(link['self_test'])}"
+
+
+def _logs(logs: dict[str, Any]) -> str:
+    read, unread = (logs.get(key) or () for key in ("read", "unread"))
+    return ", ".join([*map(as_text, read), *(paint(f"{as_text(path)} (not read)", RED) for path in unread)])
+
+
+def _rates(rates: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Write what happens in a second, lately and since the start."""
+    title = "a second"
+    for key, when in (
+        ("lately", f"in the last {span(rates.get('lately_seconds'))}"),
+        ("since_start", "since the start"),
+    ):
+        rate = _part(rates, key)
+        if rate:
+            yield title, ", ".join(f"{as_text(count)} {as_text(name)}" for name, count in rate.items()) + f" {when}"
+            title = ""
 
 
 def _lines(*lines: tuple[str, str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from guard.core.address import is_special, show, show_short
 from guard.core.address import length as bits
 from guard.core.units import SECOND, Duration
 from guard.daemon.enquiry import explain, history
+from guard.daemon.rates import EVERY, Rates
 from guard.daemon.warnings import Warned, Watched, warnings
 from guard.errors import ControlError, FirewallError, NotFound
 from guard.wire.describe import describe_ban, describe_rule, describe_trace, show_time
@@ -66,10 +67,16 @@ class Desk:
         self._started = enforcer.now()
         self.exposed: Callable[[], str] = str  # says which door is open to forgers; the service knows
         self._opened = asyncio.Event()
+        self._rates = Rates(self._engine.tally.counts, self._started)
 
     def open(self) -> None:
         """Begin to answer: what was kept is in force again."""
         self._opened.set()
+        asyncio.get_running_loop().call_later(EVERY, self._note_rates)
+
+    def _note_rates(self) -> None:
+        asyncio.get_running_loop().call_later(EVERY, self._note_rates)
+        self._rates.note(self._enforcer.now())
 
     async def ready(self) -> None:
         """Wait until answers are true; ControlError if the start takes longer."""
@@ -100,6 +107,11 @@ class Desk:
                 "self_test": {None: "waiting", True: "ok", False: "failed"}[link.self_test],
                 "lag_ms": link.lag_ms,
             },
+            "logs": {
+                "read": [str(path) for path, problem in self.logs.problems.items() if not problem],
+                "unread": [str(path) for path, problem in self.logs.problems.items() if problem],
+            },
+            "rates": self._rates.tell(self._enforcer.now()),
             "firewall": {
                 "backend": firewall.name,
                 "why": firewall.why,

@@ -131,7 +131,18 @@ def test_from_a_bare_pbx_to_a_ban_and_back(lab, tmp_path, files, extra, made):
             assert ban["source"] == f"{lab.attacker.address}/32"
             assert shell.json("bans", "show", lab.attacker.address)["rule"].startswith("pjsip-")
             assert not lab.attacker.gets_through("udp")
+            known = shell.json("explain", lab.attacker.address)
+            assert known["ban"]["rule"] == ban["rule"]
+            assert 0 < known["ban"]["read_to_kernel_ms"] < 1_000, known["ban"]
+            assert known["ban"]["heard_to_kernel_ms"] >= known["ban"]["read_to_kernel_ms"]
+            assert "banned" in {trace["outcome"] for trace in known["trail"]}
+            page = shell.astguard("explain", lab.attacker.address).stdout
+            assert f"by {ban['rule']}, SIP ports closed" in " ".join(page.split())
+            assert max(map(len, page.splitlines())) <= 80
             assert shell.astguard("bans", "remove", lab.attacker.address).returncode == 0
+            assert shell.json("explain", lab.attacker.address)["ban"] is None
+            (past,) = shell.json("history", "--address", lab.attacker.address)
+            assert (past["rule"], past["ended"]) == (ban["rule"], "unban")
             eventually(lambda: lab.attacker.gets_through("udp"), 5)
             assert shell.json("bans", "list") == []
             assert lab.phone.gets_through("udp")

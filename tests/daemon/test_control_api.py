@@ -49,6 +49,11 @@ STATUS = {
     "version": "0.1.0", "pid": 812, "mode": "observe", "uptime_seconds": 11_520,
     "link": {"state": "up", "since": "2026-05-01T11:00:00Z", "lag_ms": 2, "asterisk": "Asterisk 22.10.1", "self_test": "passed"},
     "firewall": {"backend": "nftables", "dropped": 1_234_567}, "bans": 2, "allow": 1,
+    "logs": {"read": ["/var/log/asterisk/messages"], "unread": ["/var/log/asterisk/security"]},
+    "rates": {
+        "lately": {"events": 42.5, "attempts": 3.1, "bans": 0.02}, "lately_seconds": 60,
+        "since_start": {"events": 1.83, "attempts": 0.4, "bans": 0.0},
+    },
     "counts": {"events": 21_055, "outcome.counted": 40, "foreign": 0},
     "warnings": [{"text": "manager.conf is bound to 0.0.0.0", "remedy": "set bindaddr = 127.0.0.1"}],
 }  # fmt: skip
@@ -658,9 +663,12 @@ def test_the_status_says_what_runs_and_what_is_wrong(astguard):
         "mode      observe: bans are said, not made\n"
         "asterisk  up, Asterisk 22.10.1, since 2026-05-01 11:00:00\n"
         "          lag 2 ms, self-test passed\n"
+        "logs      /var/log/asterisk/messages, /var/log/asterisk/security (not read)\n"
         "firewall  nftables, 1,234,567 packets dropped\n"
         "bans      2\n"
         "allow     1\n"
+        "a second  42.5 events, 3.1 attempts, 0.02 bans in the last 1m\n"
+        "          1.83 events, 0.4 attempts, 0.0 bans since the start\n"
         "\n"
         "events           21,055\n"
         "outcome.counted      40\n"
