@@ -17,6 +17,7 @@ TREE = Path(__file__).parents[2]
 LAWS = "tests/property/test_laws.py"
 ATTEMPTS = "tests/unit/test_attempt.py"
 JUDGING = "tests/unit/test_judge.py"
+EXPLAINING = "tests/unit/test_explain.py"
 
 PLANTED = [
     ("the window is closed at its old end", "core/window.py", "bisect_right(stamps, floor)", "bisect_left(stamps, floor)", LAWS),
@@ -42,7 +43,9 @@ PLANTED = [
     ("strikes are never forgotten", "core/ledger.py", "if now - last_end >= forget:", "if False:", "tests/unit/test_ledger.py"),
     ("repeats have no end", "core/sender.py", "0 < times <= REPEATS", "0 < times", ATTEMPTS),
     ("an insider clears a scan", "core/identify.py", "len(names) >= NAMES_LIMIT", "False", ATTEMPTS),
-    ("a broken phone excuses everything", "core/response.py", "_PHONES.issuperset(rule.weights) and event.service is not Service.AMI", "True", JUDGING),
+    ("a broken phone excuses everything", "core/response.py", "_PHONES.issuperset(rule.weights) and service is not Service.AMI", "True", JUDGING),
+    ("one offence too few is told", "core/explain.py", "max(1, needed - total)", "max(1, needed - total - 1)", EXPLAINING),
+    ("a proven ban is told as unproven", "core/explain.py", "if proven >= threshold else Evidence.UNPROVEN", "if False else Evidence.UNPROVEN", EXPLAINING),
     ("forged senders push out the proven", "core/window.py", "table = self._sure if proven else self._heavy", "table = self._heavy", "tests/unit/test_window.py"),
     ("texts are kept whole", "core/judge.py", "self._judge(trim(event), at, now)", "self._judge(event, at, now)", ATTEMPTS),
     ("a retransmission is a guess", "core/attempt.py", "if event.sensor is not Sensor.MESSAGES and session.answered_before(event):", "if False:", ATTEMPTS),
