@@ -84,6 +84,7 @@ class Writer:
         self._retry_at = 0.0
         self._tidy_at = 0.0
         self._untidied = 0
+        self._shift = time.time_ns() - time.monotonic_ns()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
     def start(self) -> None:
@@ -121,17 +122,21 @@ class Writer:
     def _run(self) -> None:
         try:
             while self._wait():
-                group = self._take()
                 started = time.monotonic()
-                if self._problem:
-                    self._go_on(group)
-                else:
-                    self._write(group)
-                self._on_written(self._taken, self._problem)
+                self._turn()
                 self._pause(started + GROUP)
                 self._tidy()
         finally:
             self._close()
+
+    def _turn(self) -> None:
+        """Deal with one group of records, and tell how far that goes."""
+        group = self._take()
+        if self._problem:
+            self._go_on(group)
+        else:
+            self._write(group)
+        self._on_written(self._taken, self._problem)
 
     def _wait(self) -> bool:
         """Wait for something to do; False if the end has come and all is written."""
@@ -243,7 +248,9 @@ class Writer:
             return
         self._tidy_at, self._untidied = time.monotonic() + TIDY, 0
         try:
-            self.dropped += tidy(self._open(), Wall(time.time_ns()))
+            # A clock that is set a year ahead, and back, may not make anything be forgotten: we have not lived so long.
+            wall = Wall(min(time.time_ns(), time.monotonic_ns() + self._shift))
+            self.dropped += tidy(self._open(), wall)
         except (sqlite3.Error, OSError, StoreUnreadable) as error:
             self._fail(error, [])
             self._on_written(self._taken, self._problem)

@@ -43,6 +43,7 @@ GROUPS = (
     Group("arch", libraries=("newest",)),
     Group("property", minutes=10),
     Group("replay"),
+    Group("sim", minutes=10),
     Group("daemon", minutes=10),
     Group("kernel", needs_root=True, minutes=10),
     Group(

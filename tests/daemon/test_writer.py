@@ -7,17 +7,18 @@ import sqlite3
 import subprocess
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from guard.core.address import host
 from guard.core.ban import Ban
 from guard.core.rule import Evidence
-from guard.core.units import HOUR, SECOND, Duration, Instant, Wall
+from guard.core.units import DAY, HOUR, SECOND, Duration, Instant, Wall
 from guard.store import place, writer
 from guard.store.batch import write
 from guard.store.opening import Claim
-from guard.store.records import Banned, Note, Rewrite, Strikes
+from guard.store.records import Allowed, Banned, Note, Rewrite, Strikes, Trusted
 from guard.store.schema import connect
 from guard.store.writer import Writer
 
@@ -125,6 +126,24 @@ def test_what_is_told_is_on_the_disk(desk):
     desk.until(lambda: desk.count == 100)
     assert desk.problem == ""
     assert desk.sources() == set(range(100))
+
+
+def test_a_clock_that_is_set_a_year_ahead_has_nothing_forgotten(desk, monkeypatch):
+    # What a command had allowed for hours was gone after a minute of a wrong clock, and with it history and trust.
+    wall = Wall(time.time_ns())
+    desk.writer.put(Allowed(host(b"\xcb\x00\x71\x07"), Wall(wall + HOUR), wall))
+    desk.writer.put(Trusted(host(b"\xcb\x00\x71\x08"), "101", wall))
+    desk.until(lambda: desk.count == 2)
+    ahead = SimpleNamespace(monotonic=time.monotonic, monotonic_ns=time.monotonic_ns, time_ns=lambda: wall + 365 * DAY)
+    monkeypatch.setattr(writer, "time", ahead)
+    monkeypatch.setattr(writer, "TIDY_ROWS", 1)
+    desk.writer.put(banned(1))
+    desk.until(lambda: desk.count == 3)
+    desk.writer.put(banned(2))  # the tidying behind the last one is over then
+    desk.until(lambda: desk.count == 4)
+    with sqlite3.connect(desk.path) as file:
+        assert file.execute("SELECT count(*) FROM permit").fetchone() == (1,)
+        assert file.execute("SELECT count(*) FROM trust").fetchone() == (1,)
 
 
 def test_what_comes_together_goes_together_unless_somebody_waits(desk, monkeypatch):
