@@ -114,6 +114,9 @@ class Desk(Protocol):
     async def pause(self, length: Duration | None) -> dict[str, object]:
         """Take all bans out of the kernel, None until `resume`: `since`, `until`, `left_seconds`, `bans`."""
 
+    async def top(self, rows: int) -> dict[str, object]:
+        """Tell who attacks most of late: `since`, `seconds`, up to `rows` each of `sources`, `accounts`, `rules`."""
+
     async def resume(self) -> dict[str, object]:
         """Put the bans back and tell how many `bans` that are; NotFound if there is no pause."""
 
@@ -140,7 +143,7 @@ class ControlServer:
             found = self._path.stat()
             self._inode = (found.st_dev, found.st_ino)
             app = web.Application(client_max_size=BODY_LIMIT)
-            app.router.add_route("*", "/{rest:.*}", self._handle)
+            app.router.add_route("*", "/{rest:.*}", self.handle)
             self._runner = web.AppRunner(app, access_log=None, logger=_LOG)
             await self._runner.setup()
             await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
@@ -166,13 +169,15 @@ class ControlServer:
         for transport in self._busy:
             transport.abort()
 
-    async def _handle(self, http: web.Request) -> web.StreamResponse:
-        """Answer one request; a client that dawdles is cut off when the server stops."""
+    async def handle(self, http: web.BaseRequest, *, close: bool = False) -> web.StreamResponse:
+        """Answer one request; a client that dawdles is cut off when the server stops. `close` ends the connection."""
         transport = http.transport
         assert transport is not None, "there is a client while there is a request"
         self._busy.add(transport)
         try:
             response = await self._answer(http)
+            if close:
+                response.force_close()
             with suppress(ConnectionError):  # the client is gone and asks no more
                 await response.prepare(http)
                 await response.write_eof()
@@ -180,7 +185,7 @@ class ControlServer:
             self._busy.discard(transport)
         return response
 
-    async def _answer(self, http: web.Request) -> web.StreamResponse:
+    async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         try:
             if self._metrics is not None and (http.method, http.raw_path) == ("GET", "/metrics"):
                 return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE})
@@ -196,9 +201,9 @@ class ControlServer:
             status = 200
         return web.Response(status=status, body=body, content_type="application/json")
 
-    def _note(self, request: Request, http: web.Request) -> None:
+    def _note(self, request: Request, http: web.BaseRequest) -> None:
         """Tell the journal who is about to change what; NotPermitted if he may not."""
-        pid, uid = peer(http)
+        pid, uid, who = peer(http)
         name = show(request.source) if request.source else ""
         what = request.call.value.replace("*", name) if "*" in request.call.value else f"{request.call.value} {name}"
         about_it = about(
@@ -206,9 +211,9 @@ class ControlServer:
             address=show_short(request.source) if request.source else None,
         )  # fmt: skip
         if self._root_only and uid != 0:
-            _NEWS.warning("refused, only root may: %s by uid=%d pid=%d", what.rstrip(), uid, pid, extra=about_it)
+            _NEWS.warning("refused, only root may: %s by %s", what.rstrip(), who, extra=about_it)
             raise NotPermitted("only root may change anything here ('control_changes: root' in astguard.yaml)")
-        _NEWS.info("command: %s by uid=%d pid=%d", what.rstrip(), uid, pid, extra=about_it)
+        _NEWS.info("command: %s by %s", what.rstrip(), who, extra=about_it)
 
     async def _ask(self, request: Request) -> object:
         desk, source = self._desk, request.source
@@ -246,17 +251,24 @@ class ControlServer:
                 return await desk.reload()
             case Call.PAUSE:
                 return await desk.pause(request.length)
+            case Call.TOP:
+                return await desk.top(request.rows)
             case Call.RESUME:
                 return await desk.resume()
 
 
-def peer(http: web.Request) -> tuple[int, int]:
-    """Return process and user of a client of the unix socket, by the kernel's word (unix(7), SO_PEERCRED)."""
+def peer(http: web.BaseRequest) -> tuple[int | None, int | None, str]:
+    """Return process and user of a client of the unix socket, by the kernel's word (unix(7), SO_PEERCRED), and words.
+
+    Of one who came over TCP only the token is known.
+    """
     transport = http.transport
     assert transport is not None, "there is a client while there is a request"
-    raw = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(raw)
-    return pid, uid
+    client = transport.get_extra_info("socket")
+    if client.family != socket.AF_UNIX:
+        return None, None, "token over TCP"
+    pid, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid, f"uid={uid} pid={pid}"
 
 
 async def encode(value: object) -> bytes:
@@ -270,7 +282,7 @@ async def encode(value: object) -> bytes:
     return b"[" + b", ".join(pieces) + b"]"
 
 
-async def _read_body(http: web.Request) -> bytes:
+async def _read_body(http: web.BaseRequest) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await http.read()

@@ -6,18 +6,16 @@ stranger who finds the port, or a scraper that hangs, costs nothing but its own 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from guard.api.door import Door
 from guard.api.metrics import CONTENT_TYPE
 from guard.errors import ControlError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from guard.api.metrics import Metrics
 
 PATH = "/metrics"
@@ -28,31 +26,6 @@ LIFETIME = 10.0
 BACKLOG = 16
 
 _LOG = logging.getLogger("guard.api.scrape")
-
-
-class Door(web.Server):
-    """Lets few in, and nobody stay. `refused` counts those who stood outside."""
-
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
-        super().__init__(handler, access_log=None, logger=_LOG)
-        self.refused = 0
-        self._inside: dict[web.RequestHandler, asyncio.TimerHandle] = {}
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Note a new connection, and when it will be cut off."""
-        super().connection_made(handler, transport)
-        if len(self._inside) >= CLIENTS:
-            self.refused += 1
-            transport.abort()
-            return
-        self._inside[handler] = asyncio.get_running_loop().call_later(LIFETIME, transport.abort)
-
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """Note the end of a connection."""
-        super().connection_lost(handler, exc)
-        timer = self._inside.pop(handler, None)
-        if timer is not None:
-            timer.cancel()
 
 
 class ScrapeServer:
@@ -72,7 +45,7 @@ class ScrapeServer:
 
     async def start(self) -> None:
         """Listen; ControlError if the port cannot be had."""
-        self._door = Door(self._answer)
+        self._door = Door(self._answer, _LOG, CLIENTS, LIFETIME)
         self._runner = web.ServerRunner(self._door)
         await self._runner.setup()
         try:

@@ -43,7 +43,7 @@ _HEADERS = {
 class Client:
     """Somebody who listens. `last` is the event that ends his stream, once it shall end."""
 
-    def __init__(self, http: web.Request, wanted: Filter) -> None:
+    def __init__(self, http: web.BaseRequest, wanted: Filter) -> None:
         self.wanted = wanted
         self.last: bytes | None = None
         self._http = http
@@ -121,7 +121,7 @@ class Stream:
         elif self._gathering is None:
             self._gathering = asyncio.get_running_loop().call_later(GATHERED, self._write)
 
-    async def serve(self, http: web.Request, wanted: Filter) -> web.StreamResponse:
+    async def serve(self, http: web.BaseRequest, wanted: Filter) -> web.StreamResponse:
         """Tell one client what it wants until it leaves; TooMany if there are enough already, or the guard stops."""
         for client in self.clients:
             if client.gone:

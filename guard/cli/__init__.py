@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = (
-    "status", "bans", "explain", "history", "allow", "pause", "resume", "rules", "check", "replay", "setup", "doctor",
-    "run", "reload", "flush", "completion",
+    "status", "top", "events", "bans", "explain", "history", "allow", "pause", "resume", "rules", "check", "replay",
+    "setup", "doctor", "run", "reload", "flush", "completion",
 )  # fmt: skip
 _MODULES = {"resume": "pause"}
 """Commands that another's module has; each other command has its own."""
@@ -33,6 +33,8 @@ usage: astguard COMMAND [OPTION...]
 
 What is going on
   status                    is it up, does it hear Asterisk, what has it done
+  top                       who attacks now, drawn anew every second
+  events tail               what happens, while it happens: --kind ban,alarm
   bans list                 who is banned, by which rule, for how long
   bans show ADDRESS         everything about one ban
   explain ADDRESS           what it did, what that counts, what would follow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from guard.cli import options as common
@@ -60,12 +61,20 @@ def control_path(options: Namespace) -> Path:
 
 def exchange(path: Path, request: Request) -> object:
     """Send one request and return its answer; DaemonUnreachable says why there is none."""
+    with connected(path) as connection:
+        connection.sendall(write_request(request))
+        data = b"".join(_receive(connection))
+    return read_answer(data)
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[socket.socket]:
+    """Connect to the control socket for as long as the block; DaemonUnreachable says what breaks there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(SECONDS)
         try:
             connection.connect(str(path))
-            connection.sendall(write_request(request))
-            data = b"".join(_receive(connection))
+            yield connection
         except FileNotFoundError:
             raise NotRunning(f"astguard is not running: there is no {path}; {_START}") from None
         except ConnectionRefusedError:
@@ -74,11 +83,10 @@ def exchange(path: Path, request: Request) -> object:
             text = f"no permission for {path}; run this as root, or as a member of the group that owns the socket"
             raise DaemonUnreachable(text) from None
         except TimeoutError:
-            text = f"astguard gives no answer on {path} within {SECONDS:.0f} s; see its log"
+            text = f"astguard gives no answer on {path} within {connection.gettimeout():.0f} s; see its log"
             raise DaemonUnreachable(text) from None
         except OSError as error:
             raise DaemonUnreachable(f"cannot talk to astguard on {path}: {error.strerror or error}") from None
-    return read_answer(data)
 
 
 def _receive(connection: socket.socket) -> Iterator[bytes]:

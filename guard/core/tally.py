@@ -67,6 +67,7 @@ NAMES = {
     "memory.dropped": "what was known at a clean stop and was too much to keep",
     "stream.dropped": "clients of the live stream that read too slowly and were dropped",
     "stream.refused": "clients of the live stream that were refused, because there were too many",
+    "api.refused": "requests to the control API over TCP that showed no token, or came from a web page",
     "statsd.sent": "datagrams sent to the StatsD server",
     "statsd.failed": "datagrams that could not be sent",
 }

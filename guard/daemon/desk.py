@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from guard.core.units import Instant
     from guard.daemon.allowance import Allowance
     from guard.daemon.enforcer import Enforcer
+    from guard.daemon.heaviest import Heaviest
     from guard.daemon.pause import Pause
     from guard.daemon.reload import Reloader
     from guard.sensors.amilink import AmiLink
@@ -54,10 +55,12 @@ class Desk:
         link: AmiLink,
         logs: LogSensor,
         ruleset: RuleSet,
+        heaviest: Heaviest,
     ) -> None:
         self.ruleset = ruleset
         self.logs = logs
         self._enforcer = enforcer
+        self._heaviest = heaviest
         self._engine = enforcer.engine
         self._allowance = allowance
         self._permits = allowance.permits
@@ -242,6 +245,10 @@ class Desk:
     async def reload(self) -> dict[str, object]:
         """Take the changed files in; ConfigError with every mistake, and then nothing has changed."""
         return await self._reloader.reload()
+
+    async def top(self, rows: int) -> dict[str, object]:
+        """Tell who attacks most of late."""
+        return await self._heaviest.top(rows)
 
     async def pause(self, length: Duration | None) -> dict[str, object]:
         """Let everybody in, for a time or until `resume`."""

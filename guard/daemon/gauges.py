@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from guard.core.rule import Scope
     from guard.daemon.desk import Desk
     from guard.daemon.enforcer import Enforcer
+    from guard.daemon.heaviest import Heaviest
     from guard.daemon.journal import Journal
     from guard.sensors.amilink import AmiLink
 
@@ -25,10 +26,13 @@ _SELF_TEST = {None: "waiting", True: "ok", False: "failed"}
 class Gauges:
     """Knows the parts that metrics are read from. Reading changes nothing."""
 
-    def __init__(self, enforcer: Enforcer, link: AmiLink, desk: Desk, journal: Journal | None) -> None:
+    def __init__(
+        self, enforcer: Enforcer, link: AmiLink, desk: Desk, heaviest: Heaviest, journal: Journal | None
+    ) -> None:
         self._enforcer = enforcer
         self._link = link
         self._desk = desk
+        self._heaviest = heaviest
         self._journal = journal
 
     def read(self) -> Reading:
@@ -54,7 +58,7 @@ class Gauges:
             lag=link.lags,
             decided=enforcer.latency.decided,
             heard=enforcer.latency.heard,
-            tables=engine.tables(),
+            tables=[*engine.tables(), self._heaviest.table],
             journal_lost=0 if self._journal is None else self._journal.lost,
             warnings=self._desk.warnings(),
         )

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 
 class Inputs(NamedTuple):
-    """What was read. `link` tells endpoints apart, with secret and certificate, `logs` what logger.conf says."""
+    """What was read. `link` tells endpoints apart, with secret and certificate, `logs` what logger.conf says.
+
+    `token` lets somebody ask over TCP.
+    """
 
     config: Config
     ruleset: RuleSet
     endpoint: Endpoint
     link: Hashable
     logs: object
+    token: str | None
 
 
 def read_inputs(path: Path) -> Inputs:
@@ -57,7 +61,8 @@ def prepare(config: Config, ruleset: RuleSet) -> Inputs:
     endpoint, certificate = _endpoint(config)
     ami = config.ami
     link = (ami.host, ami.port, ami.username, endpoint.secret, ami.tls, ami.tls_verify, certificate)
-    return Inputs(config, ruleset, endpoint, link, find_logs(config.logs.logger_conf))
+    token = None if config.api is None else config.api.read_token()
+    return Inputs(config, ruleset, endpoint, link, find_logs(config.logs.logger_conf), token)
 
 
 def changes(old: Inputs, new: Inputs) -> list[str]:
@@ -102,5 +107,6 @@ _AT_START: Mapping[str, Callable[[Inputs], object]] = {
     "firewall.bans_max": lambda read: read.config.firewall.bans_max,
     "state": lambda read: read.config.state,
     "metrics": lambda read: read.config.metrics,
+    "api": lambda read: (read.config.api, read.token),
     "control": lambda read: (read.config.control, read.config.control_changes),
 }

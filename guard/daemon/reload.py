@@ -87,6 +87,6 @@ def _as_running(new: Inputs, old: Inputs) -> Inputs:
     """Keep what only a start can change, so that the next reload names it again."""
     held = old.config.firewall
     firewall = replace(new.config.firewall, backend=held.backend, bans_max=held.bans_max)
-    at_start = {name: getattr(old.config, name) for name in ("state", "metrics", "control", "control_changes")}
+    at_start = {name: getattr(old.config, name) for name in ("state", "metrics", "api", "control", "control_changes")}
     config = replace(new.config, firewall=firewall, **at_start)
-    return new._replace(config=config)
+    return new._replace(config=config, token=old.token)

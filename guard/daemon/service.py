@@ -17,6 +17,7 @@ from guard.api.control import ControlServer
 from guard.api.metrics import Metrics
 from guard.api.scrape import ScrapeServer
 from guard.api.stream import Stream
+from guard.api.tcp import TcpServer
 from guard.core.address import show_short
 from guard.core.engine import Engine
 from guard.core.rule import Mode
@@ -27,6 +28,7 @@ from guard.daemon.exposure import watch_exposure
 from guard.daemon.feed import Feed
 from guard.daemon.gauges import Gauges
 from guard.daemon.healer import Healer
+from guard.daemon.heaviest import Heaviest
 from guard.daemon.jobs import Jobs
 from guard.daemon.keeper import Keeper
 from guard.daemon.logwatch import watch_logs
@@ -110,6 +112,8 @@ class Service:
         self._hangup = asyncio.Event()
         self._systemd = Systemd(os.environ, os.getpid())
         self._reloader = Reloader(inputs, read=read, take=self._take, systemd=self._systemd, now=self._enforcer.now)
+        heaviest = Heaviest(self._enforcer)
+        self._enforcer.recorder.listeners.append(heaviest)
         self._desk = Desk(
             self._enforcer,
             self._allowance,
@@ -118,14 +122,17 @@ class Service:
             link=self._link,
             logs=self._logs,
             ruleset=ruleset,
+            heaviest=heaviest,
         )
         self._desk.exposed = watch_exposure(config)
-        metrics = Metrics(Gauges(self._enforcer, self._link, self._desk, journal).read)
+        metrics = Metrics(Gauges(self._enforcer, self._link, self._desk, heaviest, journal).read)
         stream = Stream(engine.tally.add)
         self._enforcer.recorder.listeners.append(Feed(stream, self._enforcer.now, self._enforcer.wall))
         self._control = ControlServer(
             self._desk, config.control, metrics, stream, root_only=config.control_changes is Changers.ROOT
         )
+        api, token = config.api, inputs.token
+        self._tcp = TcpServer(self._control, api.address, api.port, token, engine.tally.add) if api and token else None
         self._scrapes = ScrapeServer(metrics, config.metrics.address, config.metrics.port) if config.metrics else None
 
     async def run(self) -> None:
@@ -141,6 +148,8 @@ class Service:
         try:
             if self._scrapes is not None:
                 await self._scrapes.start()
+            if self._tcp is not None:
+                await self._tcp.start()
             await restore(claim, self._keeper, self._enforcer, self._allowance, self._pause)
             self._enforcer.settle()
             self._desk.open()
@@ -174,6 +183,8 @@ class Service:
             if self._scrapes is not None:
                 await self._scrapes.stop()
             await self._control.stop()
+            if self._tcp is not None:
+                await self._tcp.stop()
             self._allowance.stop()
             self._pause.stop()
             self._rearm.stop()

@@ -16,6 +16,7 @@ from guard.core.rule import SIP_PORTS, Mode
 from guard.core.units import DAY, HOUR, MINUTE, Duration
 from guard.errors import AddressError, ConfigError
 from guard.settings.allowlist import AllowedName, AllowedSource, allowed
+from guard.settings.api import Api, read_api
 from guard.settings.logs import LOGS_KEYS, Logs, read_logs
 from guard.settings.mistakes import Mistakes, Place
 from guard.settings.rulefile import Folder, stock_rules_folder
@@ -40,6 +41,7 @@ _KEYS = (
     "unproven_max",
     "statsd",
     "metrics",
+    "api",
     "state",
     "control",
     "control_changes",
@@ -141,6 +143,7 @@ class Metrics:
 class Config:
     """All of astguard.yaml. `statsd` None means that no meters are sent, `metrics` None that no TCP port is scraped.
 
+    `api` None means that the control API is served on its socket alone.
     `unproven_max` is how long a ban may last at most if nothing proves that the sender owns its address.
     """
 
@@ -154,6 +157,7 @@ class Config:
     unproven_max: Duration = HOUR
     statsd: Statsd | None = None
     metrics: Metrics | None = None
+    api: Api | None = None
     state: Path = Path("/var/lib/astguard/astguard.db")
     control: Path = Path("/run/astguard/astguard.sock")
     control_changes: Changers = Changers.ALL
@@ -209,6 +213,7 @@ def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
         unproven_max=table.one("unproven_max", duration(MINUTE, DAY), usual.unproven_max),
         statsd=_statsd(table) if "statsd" in table else None,
         metrics=_metrics(table) if "metrics" in table else None,
+        api=read_api(table, file_path),
         state=table.one("state", file_path, usual.state),
         control=table.one("control", socket_in(file_path), usual.control),
         control_changes=table.one("control_changes", _changers, usual.control_changes),

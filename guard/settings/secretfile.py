@@ -38,23 +38,23 @@ def is_credential(path: Path | None) -> bool:
     return path is not None and path.parts[0] == CREDENTIALS
 
 
-def secret_text(text: str) -> str:
+def secret_text(text: str, longest: int = MAX_SECRET) -> str:
     """Check a secret; ValueError does not quote it."""
-    if not text or len(text) > MAX_SECRET:
-        raise ValueError(f"a secret has 1 to {MAX_SECRET} characters")
+    if not text or len(text) > longest:
+        raise ValueError(f"a secret has 1 to {longest} characters")
     if not text.isprintable() or text != text.strip():
         raise ValueError("a secret is one line without control characters or spaces around it")
     return text
 
 
-def read_secret_file(path: Path) -> str:
+def read_secret_file(path: Path, what: str = "the AMI secret", longest: int = MAX_SECRET) -> str:
     """Return the only line of a file that others may not read; ConfigError names the file and the remedy."""
     try:
-        return _read(path)
+        return _read(path, longest)
     except UnicodeDecodeError:
         reason = "it is not UTF-8 text"
     except FileNotFoundError:
-        reason = "no such file; put the AMI secret there, alone on one line"
+        reason = f"no such file; put {what} there, alone on one line"
     except PermissionError as error:
         reason = f"cannot be read: {error.strerror}; run this as root"
     except OSError as error:
@@ -64,7 +64,7 @@ def read_secret_file(path: Path) -> str:
     raise ConfigError([f"{Place(str(path))}: {reason}"])
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, longest: int) -> str:
     if is_credential(path):
         if "CREDENTIALS_DIRECTORY" not in os.environ:
             name = path.relative_to(CREDENTIALS)
@@ -72,4 +72,4 @@ def _read(path: Path) -> str:
         path = Path(os.environ["CREDENTIALS_DIRECTORY"]) / path.relative_to(CREDENTIALS)
     if path.stat().st_mode & stat.S_IRWXO:
         raise ValueError("every user of this host has access to the secret; run 'chmod o=' on the file")
-    return secret_text(read_bytes(path, 4 * MAX_SECRET).decode().removesuffix("\n").removesuffix("\r"))
+    return secret_text(read_bytes(path, 4 * longest).decode().removesuffix("\n").removesuffix("\r"), longest)

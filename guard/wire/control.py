@@ -5,7 +5,7 @@
     POST /v1/reload     GET /v1/allow            POST /v1/allow {"source", "for"}
     POST /v1/pause      GET /v1/allow/SOURCE     DELETE /v1/allow/SOURCE
     DELETE /v1/pause    GET /v1/explain/SOURCE   DELETE /v1/bans, which lifts all
-    GET /v1/events?FILTER                        GET /v1/history?WANTED
+    GET /v1/events?FILTER    GET /v1/top?rows=N  GET /v1/history?WANTED
 
 `for` is a time such as `1h30m`, in `POST /v1/pause {"for"}` too; without it a ban lasts an hour, what is allowed stays
 so, and a pause ends when it is deleted. SOURCE is an address or a network with its slash percent-encoded:
@@ -13,7 +13,8 @@ so, and a pause ends when it is deleted. SOURCE is an address or a network with 
 JSON value itself; an error has a status of 400 or more and is `{"error": text, "exit_code": n}`, the code that the
 command line ends with. `GET /v1/events` is answered by server-sent events without an end (wire/stream.py); FILTER is
 any of `kind`, `address`, `rule` and `outcome`, the values of a list with commas between; WANTED is in wire/history.py.
-`/v1` stays as it is: keys may be added, never changed. docs/openapi.yaml is for programs.
+`GET /v1/top` tells who attacks most of late, 10 rows of each table, or as many as it is asked for. `/v1` stays as it
+is: keys may be added, never changed. docs/openapi.yaml is for programs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from guard.core.text import printable
 from guard.core.units import DAY, HOUR, SECOND, Duration, format_duration, parse_duration
 from guard.errors import ConfigError, ControlError, DaemonUnreachable, GuardError, NotFound
 from guard.wire.history import Wanted, read_wanted, show_wanted
+from guard.wire.query import read_number, write_query
 from guard.wire.stream import Filter, read_filter, show_filter
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ ANSWER_LIMIT = 512 * 1024 * 1024
 REASON_LIMIT = 200
 """Characters of the reason for a ban by hand."""
 USUAL_LENGTH = HOUR
+USUAL_ROWS, ROWS_LIMIT = 10, 100
+"""Rows of each table of `GET /v1/top`."""
 LONGEST = Duration(366 * DAY)
 """The longest time that a command may name; who must never return belongs in the administrator's own firewall."""
 
@@ -66,6 +70,7 @@ class Call(Enum):
     PAUSE = "POST /v1/pause"
     RESUME = "DELETE /v1/pause"
     EVENTS = "GET /v1/events"
+    TOP = "GET /v1/top"
 
     @property
     def changes(self) -> bool:
@@ -77,7 +82,7 @@ class Request(NamedTuple):
     """A checked question. `source` is there if its call has one; `reason` belongs to ADD_BAN.
 
     `length` belongs to ADD_BAN, and to ADD_ALLOW and PAUSE, where None means without end; `filter` to EVENTS and
-    `wanted` to HISTORY.
+    `wanted` to HISTORY, `rows` to TOP.
     """
 
     call: Call
@@ -86,6 +91,7 @@ class Request(NamedTuple):
     reason: str = ""
     filter: Filter = Filter()
     wanted: Wanted | None = None
+    rows: int = 0
 
 
 class RequestError(ControlError):
@@ -140,10 +146,8 @@ def parse_request(method: str, target: str, body: bytes) -> Request:
         return Request(call, parse_source(texts["source"]), length, check_reason(texts.get("reason", "")))
     if body:
         raise RequestError(f"{call.value} takes no body; {len(body)} bytes came")
-    if call is Call.EVENTS:
-        return Request(call, filter=_filter(query))
-    if call is Call.HISTORY:
-        return Request(call, wanted=_wanted(query))
+    if place in _ASKED:
+        return _look(call, query)
     return Request(call) if source is None else Request(call, parse_source(source))
 
 
@@ -161,9 +165,12 @@ def write_request(request: Request) -> bytes:
     body = json.dumps(value).encode() if value else b""
     if "*" in path:
         path = path.replace("*", show(request.source).replace("/", "%2F"))
-    path += show_filter(request.filter)
+    if call is Call.EVENTS:
+        path += show_filter(request.filter)
     if request.wanted is not None:
         path += show_wanted(request.wanted)
+    if request.rows:
+        path += write_query({"rows": str(request.rows)})
     # An answer without an end is in chunks in HTTP/1.1, and nothing but itself in 1.0.
     version = "1.0" if call is Call.EVENTS else "1.1"
     head = f"{method} {path} HTTP/{version}\r\nHost: astguard\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
@@ -210,7 +217,7 @@ def check_length(length: Duration) -> Duration:
     return length
 
 
-_ASKED = {call.value.removeprefix("GET ") for call in (Call.EVENTS, Call.HISTORY)}
+_ASKED = {call.value.removeprefix("GET ") for call in (Call.EVENTS, Call.HISTORY, Call.TOP)}
 """Paths that may have a query."""
 _STATUS = {2: 400, 4: 404, 78: 422}
 _ERRORS: dict[int, type[ControlError]] = {2: RequestError, 3: DaemonUnreachable, 4: NotFound}
@@ -229,13 +236,6 @@ def _split(target: str) -> tuple[str, str | None]:
     if not match:
         return (target, None) if "*" not in target else ("", None)
     return match[1] + "*", re.sub(r"%([0-9A-Fa-f]{2})", lambda code: chr(int(code[1], 16)), match[2])
-
-
-def _wanted(query: str) -> Wanted:
-    try:
-        return read_wanted(query)
-    except ValueError as error:
-        raise RequestError(printable(str(error))) from None
 
 
 def _take_text(body: bytes, required: tuple[str, ...], optional: tuple[str, ...]) -> Mapping[str, str]:
@@ -259,9 +259,14 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-def _filter(query: str) -> Filter:
+def _look(call: Call, query: str) -> Request:
+    """Read a question that has a query."""
     try:
-        return read_filter(query)
+        if call is Call.TOP:
+            return Request(call, rows=read_number(query, "rows", USUAL_ROWS, ROWS_LIMIT))
+        if call is Call.HISTORY:
+            return Request(call, wanted=read_wanted(query))
+        return Request(call, filter=read_filter(query))
     except ValueError as error:
         raise RequestError(printable(str(error))) from None
 

@@ -34,6 +34,14 @@ def read_query(text: str, known: Collection[str]) -> dict[str, str]:
     return found
 
 
+def read_number(text: str, key: str, usual: int, limit: int) -> int:
+    """Return the number that a query has under its only key, from 1 to `limit`; ValueError for anything else."""
+    given = read_query(text, (key,)).get(key, str(usual))
+    if re.fullmatch(r"[1-9][0-9]{0,8}", given) and int(given) <= limit:
+        return int(given)
+    raise ValueError(f"{key}: {given!r:.60} is not a number from 1 to {limit}")
+
+
 def write_query(values: Mapping[str, str]) -> str:
     """Write the values that are not empty, the question mark before them; nothing if there is none."""
     pairs = [f"{key}={_encode(value)}" for key, value in values.items() if value]

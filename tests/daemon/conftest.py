@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 
 import pytest
 
@@ -12,6 +13,14 @@ from tests.daemon.house import House
 @pytest.fixture
 def house():
     return House()
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let what is started hear SIGINT: a shell's background job ignores it, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

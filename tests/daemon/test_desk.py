@@ -14,6 +14,7 @@ from guard.core.units import HOUR
 from guard.daemon.allowance import Allowance, permits_of
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
+from guard.daemon.heaviest import Heaviest
 from guard.daemon.pause import Pause
 from guard.daemon.recorder import Recorder
 from guard.daemon.takeover import take_over
@@ -45,7 +46,16 @@ def desk(logs):
     config = Config(allow_names=(AllowedName("sip.example", Place("astguard.yaml")),))
     allowance = Allowance(permits_of(config, frozenset()), enforcer, config, loop=loop)
     pause = Pause(enforcer, Mode.ENFORCE, loop=loop)
-    return Desk(enforcer, allowance, pause, None, link=link, logs=logs, ruleset=SimpleNamespace(sources={}))
+    return Desk(
+        enforcer,
+        allowance,
+        pause,
+        None,
+        link=link,
+        logs=logs,
+        ruleset=SimpleNamespace(sources={}),
+        heaviest=Heaviest(enforcer),
+    )
 
 
 def test_a_name_on_the_allowlist_without_an_address_is_warned_of(desk):

@@ -77,6 +77,7 @@ BAN = {
 CALLS = [
     ("GET /v1/status", "", None, 200),
     ("GET /v1/rules", "", None, 200),
+    ("GET /v1/top", "", None, 200),
     ("GET /v1/bans", "", None, 200),
     ("GET /v1/bans/{source}", ATTACKER, None, 200),
     ("GET /v1/explain/{source}", ATTACKER, None, 200),

@@ -97,6 +97,7 @@ def test_fifty_clients_hear_all_of_a_flood_and_the_one_that_does_not_read_is_dro
             assert counts["stream.dropped"] == 1
             assert grown < GROWTH
 
+            assert (await guard.ask("reload"))["changed"] == []
             began = time.monotonic()
             assert await guard.stop() == 0
             assert time.monotonic() - began < 10

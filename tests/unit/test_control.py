@@ -18,6 +18,7 @@ from guard.errors import AddressError, ConfigError, ControlError, DaemonUnreacha
 from guard.wire.control import (
     BODY_LIMIT,
     LONGEST,
+    ROWS_LIMIT,
     Call,
     Request,
     RequestError,
@@ -72,6 +73,7 @@ requests = st.one_of(
     st.tuples(st.just(Call.ADD_BAN), sources, lengths, st.text(max_size=200).filter(str.isprintable)).map(
         lambda parts: Request(*parts)
     ),
+    st.integers(1, ROWS_LIMIT).map(lambda rows: Request(Call.TOP, rows=rows)),
     sources.map(lambda source: Request(Call.EVENTS, filter=Filter(source=source))),
 )
 

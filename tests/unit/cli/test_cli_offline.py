@@ -82,7 +82,7 @@ def test_the_help_page_names_every_command_and_no_other(capsys):
         "status", "bans list", "bans show", "bans add", "bans remove", "allow list", "allow add", "allow remove",
         "allow test", "rules list", "rules check", "rules test", "check", "replay", "run", "setup", "doctor", "pause",
         "resume", "reload", "flush", "explain", "history", "rules show", "bans flush",
-        "completion",
+        "completion", "events tail", "top",
     }  # fmt: skip
     for command in commands:
         assert main([*command.split(), "--help"]) == 0
@@ -169,7 +169,7 @@ def test_the_version_is_the_package_s(capsys):
     [
         ([], "the following arguments are required: COMMAND; see 'astguard --help'"),
         (["bans"], "the following arguments are required: VERB; see 'astguard bans --help'"),
-        (["ban"], "'ban' is no command; known are status, bans, explain, history, allow, pause, resume, rules, check, replay, setup, doctor, run, reload, flush, completion; see 'astguard --help'"),
+        (["ban"], "'ban' is no command; known are status, top, events, bans, explain, history, allow, pause, resume, rules, check, replay, setup, doctor, run, reload, flush, completion; see 'astguard --help'"),
         (["bans", "ls"], "'ls' is no verb; known are list, show, remove, flush, add; see 'astguard bans --help'"),
         (["bans", "add"], "the following arguments are required: ADDRESS; see 'astguard bans add --help'"),
         (["bans", "list", "--jsn"], "unrecognized arguments: --jsn; see 'astguard --help'"),

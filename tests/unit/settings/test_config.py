@@ -15,6 +15,7 @@ from guard.core.address import show, show_short
 from guard.core.rule import Mode
 from guard.core.units import HOUR, MINUTE
 from guard.errors import ConfigError
+from guard.settings.api import Api
 from guard.settings.config import Ami, Backend, Changers, Config, Firewall, Metrics, Statsd, load_config, parse_config
 from guard.settings.logs import Logs, zone
 from guard.settings.mistakes import Place
@@ -520,7 +521,7 @@ def test_the_shipped_file_only_observes_and_shows_every_key_with_its_default():
     # A line of prose starts with a capital letter; take the # away from all others.
     settings = re.sub(r"^# (?=[a-z ])(?!astguard:)", "", SHIPPED.read_text(), flags=re.MULTILINE)
     fields = {
-        field.name for part in (Config, Ami, Logs, Firewall, Statsd, Metrics) for field in dataclasses.fields(part)
+        field.name for part in (Config, Ami, Logs, Firewall, Statsd, Metrics, Api) for field in dataclasses.fields(part)
     }
     keys = set(re.findall(r"^ *([a-z_]+):", settings, flags=re.MULTILINE))
     assert keys == fields - {"place", "allow_names", "secret"}
@@ -540,6 +541,7 @@ def test_the_shipped_file_only_observes_and_shows_every_key_with_its_default():
         rules=read.rules,
         statsd=Statsd(),
         metrics=Metrics(),
+        api=Api(token_file=Path("/etc/astguard/api.token")),
     )
     assert read == wanted
 
