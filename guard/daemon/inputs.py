@@ -27,7 +27,7 @@ class Inputs(NamedTuple):
     endpoint: Endpoint
     link: Hashable
     logs: object
-    token: str | None
+    token: str | None = None
 
 
 def read_inputs(path: Path) -> Inputs:
