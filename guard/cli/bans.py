@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from guard.cli.choose import add_choice, add_scope, chooser
 from guard.cli.client import ask, ask_list
-from guard.cli.lifelines import in_danger, lifelines
 from guard.cli.options import add_command, add_noun, agree, given_length
 from guard.cli.output import Output, note
 from guard.cli.table import as_text, left, local_time, short_source, since, source, span, text, time
@@ -117,6 +116,8 @@ def _add(options: Namespace) -> int:
 
 
 def _refuse_lifelines(wanted: Source) -> None:
+    from guard.cli.lifelines import in_danger, lifelines
+
     lost = in_danger(wanted, lifelines(os.environ))
     if lost:
         raise ControlError(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
 
+argparse._ = str  # type: ignore[attr-defined]
+
 DEFAULT_CONFIG = Path("/etc/astguard/astguard.yaml")
 DEFAULT_SOCKET = Path("/run/astguard/astguard.sock")
 WIDTH = 79

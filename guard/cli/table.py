@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import strftime
 from typing import TYPE_CHECKING
 
 from guard.core.text import printable
@@ -81,7 +82,7 @@ def time(key: str) -> Reader:
 
 def since(key: str) -> Reader:
     """Make a reader of a time that is short on the day itself, so that a list fits 80 columns."""
-    return Reader(key, lambda value: short_time(as_text(value), datetime.now().astimezone().strftime("%Y-%m-%d")))
+    return Reader(key, lambda value: short_time(as_text(value), strftime("%Y-%m-%d")))
 
 
 def left(key: str) -> Reader:
@@ -110,7 +111,7 @@ def local_time(iso: str) -> str:
     try:
         at = datetime.fromisoformat(iso)
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return at.astimezone().isoformat(" ", "seconds")[: len("2026-05-01 14:02:11")]
     except (ValueError, OverflowError, OSError):
         return iso
 

@@ -160,6 +160,8 @@ def show_short(source: Source) -> str:
 
 def show_address(source: Source) -> str:
     """Write the (first) address of a source."""
+    if source[0] == 4:  # ten times as fast, and a list of bans has thousands
+        return ".".join(map(str, source[2:]))
     return str(ipaddress.ip_address(source[2:]))
 
 
