@@ -35,6 +35,7 @@ class Kind(StrEnum):
     UNPROVEN_LIMIT = "unproven-limit"  # more unproven bans were due than are allowed
     NO_EFFECT = "ban-without-effect"  # a banned source goes on being heard
     FOUGHT = "firewall-fought"  # others remove or change our table again and again
+    SUPPLEMENT_OFF = "supplement-off"  # it is asked no more whether to ban: it failed, or took too long
     MUTED = "muted"  # Asterisk could not issue security events
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from guard.core.address import Source
+    from guard.core.consent import Answer
     from guard.core.event import SecurityEvent
     from guard.core.explain import Explanation
     from guard.core.outcome import Outcome
@@ -94,6 +95,10 @@ class Engine:
         self._judge.follow(self.rules, mode)
         self._judge.ports.configure(sip_ports)
         self._judge.limit_unproven(unproven_max)
+
+    def ask_before_bans(self, ask: Callable[[Ban], Answer] | None) -> None:
+        """Ask before each ban that a rule makes or would make, from now on; nobody for None. It may not call back."""
+        self._judge.consent.ask = ask
 
     def set_mode(self, mode: Mode) -> None:
         """Enforce or observe from now on; bans stay as they are."""

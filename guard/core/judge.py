@@ -13,6 +13,7 @@ from guard.core import alarm
 from guard.core.address import show_short, site
 from guard.core.alarm import Alarm, Alarms
 from guard.core.attempt import Attempts
+from guard.core.consent import Consent
 from guard.core.event import UNKNOWN_ACCOUNT, Kind, Sensor, Service, trim
 from guard.core.explain import Explainer
 from guard.core.failing import Failing
@@ -81,9 +82,11 @@ class Judge:
         self.ports = Ports(sip_ports)
         self._ledger = ledger
         self._heard_banned: Generations[tuple[Source, Instant], int] = Generations(HEARD_LIMIT)
+        self.consent = Consent(self.alarms)
         self._responder = Responder(
             ledger=ledger, shadow=shadow, allow=allow, hosts=hosts, trust=self.trust, failing=self._failing,
             targets=self._targets, alarms=self.alarms, unproven_max=unproven_max, limit=UnprovenLimit(),
+            consent=self.consent,
         )  # fmt: skip
         self._changes: list[Change] = []
         self._tracks = Tracks()
@@ -136,6 +139,7 @@ class Judge:
         yield "log.unseen", attempts.unseen
         yield "alarms.raised", self.alarms.raised
         yield "alarms.dropped", self.alarms.dropped
+        yield from self.consent.counts()
         yield "unproven.forgotten", self._responder.limit.forgotten
         known = self.trust.forgotten + self._failing.forgotten + self._targets.forgotten
         yield "trust.forgotten", known + self._tracks.forgotten + self._heard_banned.forgotten

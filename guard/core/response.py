@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from guard.core.address import Source
     from guard.core.alarm import Alarms
+    from guard.core.consent import Consent
     from guard.core.failing import Failing
     from guard.core.hosts import Hosts
     from guard.core.ledger import Ledger
@@ -69,6 +70,7 @@ class Responder:
     alarms: Alarms
     unproven_max: Duration
     limit: UnprovenLimit[tuple[Source, str], Due]
+    consent: Consent
 
     def weigh(
         self, track: Track, attempt: Attempt, home: Source, now: Instant, by: str
@@ -174,7 +176,8 @@ class Responder:
             return []
         due.track.forget(site(due.host, due.track.rule.prefix))
         due.by = "timer"
-        return self.ledger.add(self._make(due, self.ledger, now))
+        ban = self.consent.given(self._make(due, self.ledger, now), now)
+        return [] if ban is None else self.ledger.add(ban)
 
     def _due(
         self, track: Track, attempt: Attempt, source: Source, home: Source, weighed: Weighed, now: Instant
@@ -217,14 +220,15 @@ class Responder:
 
     def _ban(self, due: Due, now: Instant) -> list[Change]:
         """Make the ban, unless the source is shut out already or has to wait."""
-        if due.track.observes:
-            if self.shadow.covering(due.source, due.scope):
-                return []
-            ban = self._make(due, self.shadow, now)
-            return [Change(Op.OBSERVE, ban)] if self.shadow.add(ban) else []
-        if self.ledger.covering(due.source, due.scope):  # it goes on where this ban does not reach
+        ledger = self.shadow if due.track.observes else self.ledger
+        if ledger.covering(due.source, due.scope):  # it goes on where this ban does not reach
             return []
-        ban = self._make(due, self.ledger, now)
+        ban = self.consent.given(self._make(due, ledger, now), now)
+        if ban is None:
+            due.track.forget(site(due.host, due.track.rule.prefix))  # or each further offence would ask again
+            return []
+        if due.track.observes:
+            return [Change(Op.OBSERVE, ban)] if ledger.add(ban) else []
         if due.evidence is Evidence.UNPROVEN and due.scope is not Scope.SLOW:  # that cuts nobody off
             over, span = due.offences / due.track.rule.threshold, Duration(ban.until - ban.since)
             if not self.limit.ask((due.source, due.track.rule.name), over, span, due, now):

@@ -38,6 +38,8 @@ NAMES = {
     "bans.expired": "bans that ended on time",
     "bans.observed": "bans that an observing rule would have made",
     "bans.dropped": "unproven bans dropped early because the table was full",
+    "bans.vetoed": "bans not made because a supplement said no",
+    "bans.shortened": "bans made shorter because a supplement said so",
     "bans.refused": "bans not made because the table was full of proven ones",
     "hosts.forgotten": "hosts whose events are counted from nought again, because the table was full",
     "strikes.forgotten": "sources whose former bans were forgotten, because the table was full",
