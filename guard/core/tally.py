@@ -70,6 +70,11 @@ NAMES = {
     "stream.dropped": "clients of the live stream that read too slowly and were dropped",
     "stream.refused": "clients of the live stream that were refused, because there were too many",
     "api.refused": "requests to the control API over TCP that showed no token, or came from a web page",
+    "supplements.told": "bans, ends of bans, alarms and outcomes handed to the supplements",
+    "supplements.dropped": "... that were given up, because too much was waiting or the supplements had crashed",
+    "supplements.failed": "calls of a supplement that raised an error, and supplements that could not be made",
+    "supplements.restarts": "times the process of the supplements crashed or hung, and was started again",
+    "supplements.unsaid": "lines that supplements wrote beyond what the log takes of them in a minute",
     "statsd.sent": "datagrams sent to the StatsD server",
     "statsd.failed": "datagrams that could not be sent",
 }

@@ -10,16 +10,20 @@ from guard.errors import ConfigError
 from guard.sensors.amilink import Endpoint
 from guard.settings.config import Config, load_config, rules_of
 from guard.settings.rulefile import RuleSet, load_rules
+from guard.supplements.catalogue import find, voters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
     from pathlib import Path
+
+    from guard.settings.supplements import Wanted
 
 
 class Inputs(NamedTuple):
     """What was read. `link` tells endpoints apart, with secret and certificate, `logs` what logger.conf says.
 
     `token` lets somebody ask over TCP.
+    `supplements` have their secrets with them, and `voters` are those of them that are asked before a ban.
     """
 
     config: Config
@@ -28,6 +32,8 @@ class Inputs(NamedTuple):
     link: Hashable
     logs: object
     token: str | None = None
+    supplements: tuple[Wanted, ...] = ()
+    voters: tuple[tuple[str, object], ...] = ()
 
 
 def read_inputs(path: Path) -> Inputs:
@@ -62,7 +68,10 @@ def prepare(config: Config, ruleset: RuleSet) -> Inputs:
     ami = config.ami
     link = (ami.host, ami.port, ami.username, endpoint.secret, ami.tls, ami.tls_verify, certificate)
     token = None if config.api is None else config.api.read_token()
-    return Inputs(config, ruleset, endpoint, link, find_logs(config.logs.logger_conf), token)
+    supplements = tuple(one.read_secrets() for one in config.supplements)
+    find(supplements)
+    logs, asked = find_logs(config.logs.logger_conf), tuple(voters(supplements))
+    return Inputs(config, ruleset, endpoint, link, logs, token, supplements, asked)
 
 
 def changes(old: Inputs, new: Inputs) -> list[str]:
@@ -101,6 +110,7 @@ _TAKEN: Mapping[str, Callable[[Inputs], object]] = {
     "firewall.slow_rate": lambda read: read.config.firewall.slow_rate,
     "unproven_max": lambda read: read.config.unproven_max,
     "statsd": lambda read: read.config.statsd,
+    "supplements": lambda read: read.supplements,
 }
 _AT_START: Mapping[str, Callable[[Inputs], object]] = {
     "firewall.backend": lambda read: read.config.firewall.backend,

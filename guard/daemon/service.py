@@ -22,6 +22,7 @@ from guard.core.address import show_short
 from guard.core.engine import Engine
 from guard.core.rule import Mode
 from guard.daemon.allowance import Allowance, permits_of
+from guard.daemon.asking import Asking
 from guard.daemon.desk import Desk
 from guard.daemon.enforcer import Enforcer
 from guard.daemon.exposure import watch_exposure
@@ -39,6 +40,7 @@ from guard.daemon.rearm import Rearm
 from guard.daemon.recorder import Recorder
 from guard.daemon.reload import Reloader
 from guard.daemon.restore import restore
+from guard.daemon.supplements import Supplements
 from guard.daemon.systemd import Systemd
 from guard.firewall import Layout
 from guard.firewall.choice import choose
@@ -107,6 +109,10 @@ class Service:
         self._rearm = Rearm(self._enforcer, loop)
         self._link = AmiLink(inputs.endpoint, self._hear, engine.tally, mono_ns=time.monotonic_ns, wall_ns=time.time_ns)
         self._logs = watch_logs(config.logs, self._enforcer, self._link)
+        self._asking, self._voters = Asking(engine, config.state, self._enforcer.now), inputs.voters
+        self._supplements = Supplements(engine.tally, now=self._enforcer.now, wall=self._enforcer.wall)
+        self._wanted = inputs.supplements
+        self._enforcer.recorder.listeners.append(self._supplements)
         self._priority = Priority(loop, engine.tally, mono_ns=time.monotonic_ns, used_ns=time.thread_time_ns)
         self._jobs = Jobs()
         self._hangup = asyncio.Event()
@@ -151,6 +157,8 @@ class Service:
             if self._tcp is not None:
                 await self._tcp.start()
             await restore(claim, self._keeper, self._enforcer, self._allowance, self._pause)
+            self._asking.begin(self._voters)
+            self._supplements.start(self._wanted)
             self._enforcer.settle()
             self._desk.open()
             self._allowance.start()
@@ -190,6 +198,8 @@ class Service:
             self._rearm.stop()
             self._enforcer.stop()
             await self._keeper.end()
+            await self._supplements.stop()
+            self._asking.end()
             claim.release()
             self._systemd.close()
 
@@ -240,6 +250,11 @@ class Service:
             self._logs.poll()  # goes on where the other one ended
             await self._jobs.stop("logs")
             self._jobs.start("logs", self._logs.run())
+        self._asking.end()
+        self._asking.begin(inputs.voters)
+        if "supplements" in changed:
+            await self._supplements.stop()
+            self._supplements.start(inputs.supplements)
         if "statsd" in changed:
             await self._jobs.stop("meter")
             self._start_meter()

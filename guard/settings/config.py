@@ -21,6 +21,7 @@ from guard.settings.logs import LOGS_KEYS, Logs, read_logs
 from guard.settings.mistakes import Mistakes, Place
 from guard.settings.rulefile import Folder, stock_rules_folder
 from guard.settings.secretfile import read_secret_file, secret_path, secret_text
+from guard.settings.supplements import Wanted, read_supplements
 from guard.settings.table import Table, choice, duration, whole, yes_or_no
 from guard.settings.values import host, own_address, path_in, prefix, socket_in, username
 from guard.settings.yamlfile import Mapping, Node, parse, read
@@ -45,6 +46,7 @@ _KEYS = (
     "state",
     "control",
     "control_changes",
+    "supplements",
 )
 _AMI_KEYS = ("host", "port", "tls", "tls_ca", "username", "secret", "secret_file")
 BANS_LIMIT = 4_000_000
@@ -161,6 +163,7 @@ class Config:
     state: Path = Path("/var/lib/astguard/astguard.db")
     control: Path = Path("/run/astguard/astguard.sock")
     control_changes: Changers = Changers.ALL
+    supplements: tuple[Wanted, ...] = ()
 
     def read_secret(self) -> str | None:
         """Return the AMI secret; None if there is none yet and nobody is banned anyway, as after an installation."""
@@ -217,6 +220,7 @@ def _config(node: Node | None, path: Path, mistakes: Mistakes) -> Config:
         state=table.one("state", file_path, usual.state),
         control=table.one("control", socket_in(file_path), usual.control),
         control_changes=table.one("control_changes", _changers, usual.control_changes),
+        supplements=read_supplements(table, file_path),
     )
 
 

@@ -14,7 +14,7 @@ FLOORS = (
     ("errors",),
     ("core",),
     ("wire", "settings", "store", "asterisk"),
-    ("firewall", "sensors", "api", "recordings", "host"),
+    ("firewall", "sensors", "api", "recordings", "host", "supplements"),
     ("replay", "daemon", "doctor", "setup"),
     ("cli",),
 )

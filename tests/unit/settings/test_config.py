@@ -21,6 +21,7 @@ from guard.settings.logs import Logs, zone
 from guard.settings.mistakes import Place
 from guard.settings.rulefile import Folder, load_rules, stock_rules_folder
 from guard.settings.secretfile import is_credential
+from guard.settings.supplements import Wanted
 
 SHIPPED = Path(__file__).parents[3] / "packaging/etc/astguard.yaml"
 
@@ -521,10 +522,12 @@ def test_the_shipped_file_only_observes_and_shows_every_key_with_its_default():
     # A line of prose starts with a capital letter; take the # away from all others.
     settings = re.sub(r"^# (?=[a-z ])(?!astguard:)", "", SHIPPED.read_text(), flags=re.MULTILINE)
     fields = {
-        field.name for part in (Config, Ami, Logs, Firewall, Statsd, Metrics, Api) for field in dataclasses.fields(part)
+        field.name
+        for part in (Config, Ami, Logs, Firewall, Statsd, Metrics, Api, Wanted)
+        for field in dataclasses.fields(part)
     }
     keys = set(re.findall(r"^ *([a-z_]+):", settings, flags=re.MULTILINE))
-    assert keys == fields - {"place", "allow_names", "secret"}
+    assert keys - {"url_file", "format"} == fields - {"place", "allow_names", "secret", "files"}
     settings = re.sub(r"(?m)^  (tls_ca|secret_file|messages|security|timezone):.*\n", "", settings).replace(
         "/usr/share/astguard", "/x"
     )
@@ -533,6 +536,9 @@ def test_the_shipped_file_only_observes_and_shows_every_key_with_its_default():
     assert [entry.name for entry in read.allow_names] == ["sip.provider.example"]
     assert [folder.path for folder in read.rules] == [Path("/x/rules"), Path("/etc/astguard/rules")]
     assert (read.statsd, read.metrics) == (Statsd(), Metrics())
+    assert [(one.name, one.priority, one.before_ban, dict(one.options)) for one in read.supplements] == [
+        ("webhook", 100, False, {"format": "slack"})
+    ]
     wanted = Config(
         mode=Mode.OBSERVE,
         ami=Ami(place=read.ami.place),
@@ -542,6 +548,7 @@ def test_the_shipped_file_only_observes_and_shows_every_key_with_its_default():
         statsd=Statsd(),
         metrics=Metrics(),
         api=Api(token_file=Path("/etc/astguard/api.token")),
+        supplements=read.supplements,
     )
     assert read == wanted
 
