@@ -12,6 +12,7 @@ from guard.errors import ConfigError
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
 
     from guard.cli.options import Commands
     from guard.settings.config import Ami, Config
@@ -51,6 +52,8 @@ def _check(options: Namespace) -> int:
             config.read_secret()
     except ConfigError as error:
         mistakes += error.mistakes
+    if not wrong:
+        mistakes += _supplements(config)
     output = Output(options)
     if output.for_programs:
         numbers = {"rules": len(ruleset.rules), "off": len(ruleset.off), "allow": _allowed(config)}
@@ -80,7 +83,23 @@ def summary(config: Config, ruleset: RuleSet, path: str) -> list[str]:
         f"allow: {_allowed(config)}, and this machine's own addresses",
         f"firewall: {_backend(config)}",
         f"meters: {meters}",
+        *([f"supplements: {', '.join(one.name for one in config.supplements)}"] if config.supplements else []),
     ]
+
+
+def _supplements(config: Config) -> Sequence[str]:
+    """Find the supplements, make those that are asked before a ban, and name what is wrong with them."""
+    if not config.supplements:
+        return ()
+    from guard.settings.secretfile import is_credential
+    from guard.supplements.catalogue import find, voters
+
+    try:
+        find(config.supplements)
+        voters(one.read_secrets() for one in config.supplements if not any(map(is_credential, one.files.values())))
+    except ConfigError as error:
+        return error.mistakes
+    return ()
 
 
 def _secret(ami: Ami) -> str:

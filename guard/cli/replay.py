@@ -81,7 +81,7 @@ def _replay(options: Namespace) -> int:
         else:
             from guard.replay import replay
 
-            report = replay(options.files, rule_sets[0], allow, progress, ports, zone).as_json()
+            report = replay(options.files, rule_sets[0], allow, progress, ports, zone, _voters(config)).as_json()
     finally:
         if progress is not None:
             progress.clear()
@@ -105,6 +105,15 @@ def _zone(options: Namespace, config: Config) -> tzinfo | None:
         return zone(named) if named else None
     except ValueError as error:
         raise UsageError(f"argument --timezone: {error}") from None
+
+
+def _voters(config: Config) -> list[tuple[str, object]]:
+    """Make the supplements that are asked before a ban."""
+    if not any(one.before_ban for one in config.supplements):
+        return []
+    from guard.supplements.catalogue import voters
+
+    return voters(one.read_secrets() for one in config.supplements if one.before_ban)
 
 
 def _rules(path: Path | None, config: Config) -> tuple[Rule, ...]:

@@ -18,7 +18,7 @@ from guard.errors import ControlError, FirewallError, NotFound
 from guard.wire.describe import describe_ban, describe_rule, describe_trace, show_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from guard.core.address import Source
     from guard.core.ban import Ban
@@ -69,6 +69,7 @@ class Desk:
         self._link = link
         self._started = enforcer.now()
         self.exposed: Callable[[], str] = str  # says which door is open to forgers; the service knows
+        self.troubled: Callable[[], Mapping[str, str]] = dict  # what is wrong with supplements, by their names
         self._opened = asyncio.Event()
         self._rates = Rates(self._engine.tally.counts, self._started)
 
@@ -134,7 +135,9 @@ class Desk:
         return sum(1 for _ in self._warnings())
 
     def _warnings(self) -> Iterator[Warned]:
-        parts = Watched(self._enforcer, self._allowance, self._pause, self._link, self.logs, self.exposed())
+        parts = Watched(
+            self._enforcer, self._allowance, self._pause, self._link, self.logs, self.exposed(), self.troubled()
+        )
         return warnings(parts)
 
     def bans(self) -> list[dict[str, object]]:

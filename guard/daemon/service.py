@@ -131,6 +131,7 @@ class Service:
             heaviest=heaviest,
         )
         self._desk.exposed = watch_exposure(config)
+        self._desk.troubled = lambda: {**self._supplements.troubled, **self._asking.off}
         metrics = Metrics(Gauges(self._enforcer, self._link, self._desk, heaviest, journal).read)
         stream = Stream(engine.tally.add)
         self._enforcer.recorder.listeners.append(Feed(stream, self._enforcer.now, self._enforcer.wall))

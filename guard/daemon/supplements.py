@@ -70,6 +70,11 @@ class Supplements:
         self._lines: list[float] = []
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def troubled(self) -> dict[str, str]:
+        """What is wrong, by supplement; `process` is that of all of them."""
+        return {**self.missing, **({"process": self.problem} if self.problem else {})}
+
     def start(self, wanted: Sequence[Wanted]) -> None:
         """Start those that the configuration wants."""
         if wanted:

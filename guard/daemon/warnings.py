@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from guard.daemon.exposure import REMEDY
+from guard.supplements.voters import REMEDY as REPAIR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from guard.daemon.allowance import Allowance
     from guard.daemon.enforcer import Enforcer
@@ -31,7 +32,10 @@ class Warned(TypedDict):
 
 
 class Watched(NamedTuple):
-    """The parts that may give cause; `exposed` says which door is open to forgers, empty if none is."""
+    """The parts that may give cause; `exposed` says which door is open to forgers, empty if none is.
+
+    `supplements` has what is wrong with each of them, by name.
+    """
 
     enforcer: Enforcer
     allowance: Allowance
@@ -39,6 +43,7 @@ class Watched(NamedTuple):
     link: AmiLink
     logs: LogSensor
     exposed: str
+    supplements: Mapping[str, str]
 
 
 def warnings(watched: Watched) -> Iterator[Warned]:
@@ -76,6 +81,8 @@ def warnings(watched: Watched) -> Iterator[Warned]:
         yield {"text": text, "remedy": "write the networks in its place"}
     if watched.exposed:
         yield {"text": watched.exposed, "remedy": REMEDY}
+    for name, problem in watched.supplements.items():
+        yield {"text": f"supplement {name}: {problem}", "remedy": REPAIR}
     tampered = watched.enforcer.engine.tally.counts["tampered"]
     if tampered:
         text = f"{tampered} blocks on the AMI socket were tampered with, and not believed"

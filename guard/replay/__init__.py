@@ -14,6 +14,7 @@ from guard.core.engine import Engine
 from guard.core.rule import SIP_PORTS, Mode
 from guard.recordings import Recordings
 from guard.replay.drive import Drive, batches
+from guard.supplements.voters import Voters
 from guard.wire.describe import describe_alarm, describe_replayed
 
 if TYPE_CHECKING:
@@ -57,15 +58,18 @@ def replay(
     progress: Callable[[int, int], None] | None = None,
     sip_ports: Collection[int] = SIP_PORTS,
     timezone: tzinfo | None = None,
+    voters: Sequence[tuple[str, object]] = (),
 ) -> Report:
     """Judge all recordings together, in the order of time; CaptureError if one cannot be read.
 
     `progress` is told the bytes read so far and in all. Where an AMI capture covers a time, the security log of that
     time is left out: it holds the same events. `timezone` is that of log lines which name none; if None, it is
-    learnt from what AMI told too, or else UTC.
+    learnt from what AMI told too, or else UTC. `voters` are asked before a ban, as in the daemon, but not measured.
     """
     started = time.perf_counter()
     engine = Engine(rules, mode=Mode.ENFORCE, allow=allow, sip_ports=sip_ports)
+    if voters:
+        engine.ask_before_bans(Voters(voters))
     drive = Drive(engine)
     recordings = Recordings(files, progress, timezone)
     for batch in batches(recordings.events()):

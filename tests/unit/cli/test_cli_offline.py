@@ -481,7 +481,7 @@ def replayed(monkeypatch):
         def as_json(self):
             return REPORT
 
-    def replay(files, rules, allow, progress, sip_ports, timezone):
+    def replay(files, rules, allow, progress, sip_ports, timezone, voters):
         asked.append((files, [rule.name for rule in rules], list(map(show, allow)), timezone))
         if progress:
             for done in range(0, 101, 10):
