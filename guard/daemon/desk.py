@@ -135,10 +135,8 @@ class Desk:
         return sum(1 for _ in self._warnings())
 
     def _warnings(self) -> Iterator[Warned]:
-        parts = Watched(
-            self._enforcer, self._allowance, self._pause, self._link, self.logs, self.exposed(), self.troubled()
-        )
-        return warnings(parts)
+        parts = self._enforcer, self._allowance, self._pause, self._link, self.logs
+        return warnings(Watched(*parts, self.exposed(), self.troubled()))
 
     def bans(self) -> list[dict[str, object]]:
         """List the active bans, the newest last."""
