@@ -134,7 +134,7 @@ def parse_request(method: str, target: str, body: bytes) -> Request:
     except ValueError:
         known = [call.value.split()[0] for call in Call if call.value.endswith(f" {path}")]
         text = f"expected {' or '.join(known)}" if known else "expected a path under /v1, see the manual"
-        raise RequestError(f"no {method} {target!r:.200}; {text}", 405 if known else 404) from None
+        raise RequestError(f"no {printable(method, 20)} {target!r:.200}; {text}", 405 if known else 404) from None
     if call is Call.PAUSE:
         return Request(call, length=_length(_take_text(body, (), ("for",)) if body else {}))
     if call is Call.ADD_ALLOW:

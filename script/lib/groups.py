@@ -44,6 +44,7 @@ GROUPS = (
     Group("property", minutes=10),
     Group("replay"),
     Group("sim", minutes=10),
+    Group("fuzz", minutes=10),
     Group("daemon", minutes=10),
     Group("kernel", needs_root=True, minutes=10),
     Group(

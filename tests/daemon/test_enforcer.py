@@ -227,6 +227,23 @@ def test_a_lost_table_is_made_again_even_if_the_kernel_refuses_at_first(house, s
     assert house.counts["firewall.rebuilt"] == 1
 
 
+def test_a_ban_that_went_in_half_way_and_was_lifted_meanwhile_is_taken_out(house):
+    house.attack(ONE)
+    house.kernel.flush()
+    setup = house.kernel.setup
+
+    def and_no_more(*arguments):
+        setup(*arguments)
+        house.kernel.refuses = 1
+
+    house.kernel.setup = and_no_more
+    house.attack(TWO)  # the new table has both, and then the kernel refuses: nobody is told of it
+    house.kernel.setup = setup
+    house.unban(TWO)
+    house.loop.advance(MINUTE)
+    assert house.held == {ONE}
+
+
 def test_what_a_damaged_table_still_holds_is_lifted_when_it_is_made_again(house):
     house.attack(ONE, TWO)
     house.kernel.flush(bans=False)

@@ -12,6 +12,7 @@ import pytest
 
 from guard.core.outcome import Outcome
 from tests.conftest import FULL
+from tests.sim.planted import SHELL
 from tests.sim.steps import STEPS
 from tests.sim.world import play
 
@@ -59,6 +60,11 @@ def test_a_seed_is_the_same_story_whatever_the_hashes_are():
         assert done.returncode == 0, done.stderr
         told.append(done.stdout.strip())
     assert len(set(told)) == 1
+
+
+def test_every_planted_bug_still_finds_its_line():
+    lost = [bug[0] for bug in SHELL if (TREE / "guard" / bug[1]).read_text().count(bug[2]) != 1]
+    assert not lost
 
 
 def test_another_seed_is_another_story():

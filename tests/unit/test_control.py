@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from guard.core.address import Source, parse_source, show
 from guard.core.event import Kind
 from guard.core.rule import Mode, Rule
+from guard.core.text import printable
 from guard.core.units import DAY, HOUR, MINUTE, SECOND, Duration, Wall
 from guard.errors import AddressError, ConfigError, ControlError, DaemonUnreachable, FirewallError, GuardError, NotFound
 from guard.wire.control import (
@@ -148,6 +149,7 @@ def test_requests_by_hand_are_understood(method, target, body, request_):
         ("GET", "/v1/bans/*", 404, "no GET '/v1/bans/*'"),
         ("GET", "/v1/bans/198.51.100.0/24", 404, "no GET '/v1/bans/198.51.100.0/24'"),
         ("GET", "/v1/bans/\x1b[2J", 404, r"no GET '/v1/bans/\x1b[2J'"),
+        ("\x1b[2J\n", "/", 404, "no " + printable("\x1b[2J\n") + " '/'; expected a path"),
         ("GET", "/v1/" + "x" * 9_000, 404, "no GET '/v1/xxx"),
         ("PUT", "/v1/bans", 405, "no PUT '/v1/bans'; expected GET or DELETE or POST"),
         ("POST", "/v1/bans/198.51.100.7", 405, "no POST '/v1/bans/198.51.100.7'; expected GET or DELETE"),
