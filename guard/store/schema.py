@@ -74,7 +74,8 @@ def connect(path: Path, *, alone: bool = False) -> sqlite3.Connection:
             _bring_up(connection, version)
     except BaseException as error:
         connection.close()
-        if isinstance(error, sqlite3.DatabaseError) and is_damage(error):
+        # A UnicodeError: SQLite quotes a broken schema in its message, and Python cannot read that.
+        if isinstance(error, UnicodeError) or (isinstance(error, sqlite3.DatabaseError) and is_damage(error)):
             raise StoreUnreadable("damaged", f"{path} is damaged ({error})") from None
         raise
     return connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--keep", type=Path, help="folder for the corpus; it begins with the seeds and goes on there")
     asked = parser.parse_args()
+    logging.disable()  # of each state that is set aside there is a line
     folder = asked.keep or Path(tempfile.mkdtemp(prefix="astguard-fuzz-"))
     folder.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(seeds(asked.name)):

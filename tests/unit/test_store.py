@@ -500,3 +500,17 @@ def test_the_past_of_a_file_that_is_none_is_an_error(tmp_path):
     (tmp_path / "state.db").write_text("no database at all, but long enough to be looked at as one")
     with pytest.raises(sqlite3.Error):
         list(read_history(tmp_path / "state.db", WALL))
+
+
+def test_a_state_whose_schema_is_no_text_is_damaged(tmp_path):
+    # The start failed with a UnicodeDecodeError, of the message in which SQLite quotes the schema.
+    path = tmp_path / "state.db"
+    place.make_file(path)
+    connection = connect(path)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+    data = path.read_bytes()
+    assert b"CREATE TABLE note" in data
+    path.write_bytes(data.replace(b"CREATE TABLE note", b"CREATE TABLE \xffo \xff"))
+    with pytest.raises(StoreUnreadable, match="damaged"):
+        connect(path)
