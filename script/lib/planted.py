@@ -92,6 +92,9 @@ def main() -> int:
     asked = parser.parse_args()
     bugs = [*SHELL, *(PLANTED if asked.all else [])]
     bugs = [bug for bug in bugs if not asked.word or any(word in f"{bug[0]} {bug[1]}" for word in asked.word)]
+    if found := by_seed(TREE, dict(os.environ), asked.seeds):
+        print(f"nothing is planted: the tree itself fails, {found}")
+        return 1
     uncaught, by_sim = [], 0
     with ThreadPoolExecutor(asked.jobs) as pool:
         for bug, (found, seconds) in zip(bugs, pool.map(lambda bug: catch(bug, asked.seeds), bugs), strict=True):
