@@ -482,3 +482,27 @@ def test_whatever_happens_the_kernel_holds_the_ledger_when_it_takes_changes_agai
         house.elements == {(ban.source, ban.scope) for ban in house.engine.ledger} == set(house.enforcer._held.items())
     )
     assert house.enforcer._due == {}
+
+
+def test_stored_bans_that_the_kernel_refuses_at_a_start_are_brought_later(house):
+    """Another life has them in its ledger; the kernel is empty, and full, as after a reboot in a crowd."""
+    house.attack(ONE, TWO)
+    kept = list(house.engine.ledger)
+    house.enforcer.stop()
+    house.kernel.flush()
+    later = Enforcer(
+        Engine([rule()]), house.kernel, Layout(), Recorder(), loop=house.loop,
+        mono_ns=lambda: house.loop.now, wall_ns=lambda: house.loop.now,
+    )  # fmt: skip
+    later.engine.memory.restore_bans(kept)
+    original, refused = house.kernel.apply, iter([True])
+
+    def apply(changes, now):
+        if next(refused, False):
+            raise FirewallError("out of memory")
+        return original(changes, now)
+
+    house.kernel.apply = apply
+    take_over(later)
+    house.loop.advance(Duration(5 * SECOND))
+    assert set(house.kernel.held()) == {(ban.source, ban.scope) for ban in kept}

@@ -349,3 +349,20 @@ def test_a_folder_that_may_not_be_entered_is_a_mistake_in_words(files, monkeypat
     monkeypatch.setattr(module, "load_config", refuse)
     with pytest.raises(ConfigError, match=r"astguard.yaml:1:1: cannot be read: Permission denied"):
         read(files)
+
+
+def test_a_reload_in_a_pause_lets_no_rule_ban_again(story, tmp_path):
+    """Whoever pressed the button has not let go because somebody edits a file."""
+
+    async def told(pbx, guard, write):
+        await guard.ask("pause")
+        write(more="mode: enforce\nallow: [192.0.2.0/24]\n")
+        write_rule(tmp_path / "rules", threshold=3)
+        await guard.ask("reload")
+        await pbx.play(SVCRACK)
+        while (await guard.ask("status"))["counts"]["events"] < 23:
+            pass
+        assert await guard.ask("bans", "list") == []
+        assert (await guard.ask("resume"))["bans"] == 0
+
+    story(told)

@@ -39,7 +39,7 @@ SHELL = [
     ("a start forgets what commands allowed", "daemon/restore.py", "    enforcer.know(allowed)\n", "    enforcer.know([])\n", "tests/daemon/test_restart.py"),
     ("a start forgets a pause", "daemon/pause.py", "        self._enforcer.paused = True\n", "", "tests/daemon/test_pause.py"),
     ("a pause has no end", "daemon/pause.py", "self._wakeup.set(None if self.span is None else self.span.until)", "self._wakeup.set(None)", "tests/daemon/test_pause.py"),
-    ("a reload ends the pause of the rules", "daemon/service.py", "mode=self._pause.configure(config.mode),", "mode=config.mode,", "tests/daemon/test_pause.py"),
+    ("a reload ends the pause of the rules", "daemon/service.py", "mode=self._pause.configure(config.mode),", "mode=config.mode,", "tests/daemon/test_reload.py"),
     ("a reload keeps the old allowlist", "daemon/service.py", "lifted = self._allowance.configure(config)", "lifted: list[Source] = []", "tests/daemon/test_reload.py"),
     ("entries with an end end never", "daemon/allowance.py", "        self._change(set(), gone)\n        self._wakeup", "        self._wakeup", "tests/daemon/test_allowance.py"),
     ("own addresses may be banned", "daemon/allowance.py", "self._change(*self.permits.replace(OWN, found))", "self.permits.replace(OWN, found)", "tests/daemon/test_allowance.py"),
@@ -63,6 +63,6 @@ SHELL = [
     ("a network on the allowlist does not save its hosts", "core/sourceset.py", "return self.around(source) is not None or", "return source in self or", "tests/unit/test_sourceset.py"),
     ("a network ban overlooks the bans inside it", "core/ledger.py", "held.source == ban.source or _STRENGTH[held.scope] <= strength", "held.source == ban.source", "tests/property/test_laws.py"),
     ("the desk bans who is allowed", "daemon/desk.py", "if self._engine.allow.touches(source):", "if self._engine.allow.around(source):", "tests/daemon/test_desk.py"),
-    ("the desk bans in a pause", "daemon/desk.py", '        if self._pause.span is not None:\n            raise ControlError("astguard is paused', '        if False:\n            raise ControlError("astguard is paused', "tests/daemon/test_pause.py"),
+    ("the desk bans in a pause", "daemon/desk.py", '        if self._pause.span is not None:\n            raise ControlError("astguard is paused', '        if False:\n            raise ControlError("astguard is paused', "tests/daemon/test_desk.py"),
 ]  # fmt: skip
 """What it is, file below guard/, what stands there, what is planted in its place, tests that catch it if no seed does."""
