@@ -135,12 +135,12 @@ class Engine:
         self._advance(now)
         self._count_tables()
 
-    def confirm(self, source: Source, wall: Wall) -> None:
-        """Take note that the kernel had taken the ban of this source when the wall clock said `wall`.
+    def confirm(self, sources: Iterable[Source], wall: Wall) -> None:
+        """Take note that the kernel had taken the bans of these sources when the wall clock said `wall`.
 
         What is heard of it later than `AFTER` is `after_ban`. A driver that bans nobody, like replay, confirms nothing.
         """
-        self.ledger.confirm(source, wall)
+        self.ledger.confirm(sources, wall)
 
     def unconfirm(self) -> None:
         """Take note that the kernel holds no ban any more."""

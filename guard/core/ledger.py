@@ -192,10 +192,11 @@ class Ledger:
             for source, (count, end) in strikes.items():
                 yield source, evidence, count, end
 
-    def confirm(self, source: Source, wall: Wall) -> None:
-        """Note when, by the wall clock, the kernel had taken the ban of this source."""
-        if source in self._active:
-            self._confirmed.setdefault(source, wall)
+    def confirm(self, sources: Iterable[Source], wall: Wall) -> None:
+        """Note when, by the wall clock, the kernel had first taken the bans of these sources."""
+        if len(self._confirmed) < len(self._active):  # else all are noted, as after a flush of perhaps a million
+            for source in self._active.keys() & sources:
+                self._confirmed.setdefault(source, wall)
 
     def unconfirm(self) -> None:
         """Note that the kernel holds no ban."""

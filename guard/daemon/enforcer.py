@@ -88,10 +88,9 @@ class Enforcer:
 
     def hold(self, held: Iterable[tuple[Source, Scope]]) -> None:
         """Take note that the kernel holds bans of an earlier life, which were reported then."""
-        wall = self.wall()
-        for source, scope in held:
-            self._held[source] = scope
-            self.engine.confirm(source, wall)
+        pairs = list(held)
+        self._held.update(pairs)
+        self.engine.confirm([source for source, _ in pairs], self.wall())
 
     def owe(self, bans: Iterable[Ban]) -> None:
         """Take note that the kernel does not hold bans as it should; `settle` brings them there."""
@@ -260,13 +259,13 @@ class Enforcer:
     def _settled(self, changes: list[Change]) -> None:
         """Note and report what is true in the kernel now."""
         now = self.now()
+        self.engine.confirm([change.ban.source for change in changes if change.op is Op.ADD], self.wall())
         for change in changes:
             del self._due[change.ban.source]
             self._tried.discard(change.ban.source)
             if change.op is Op.ADD:
                 self.latency.note(change.ban, now)
                 self._held[change.ban.source] = change.ban.scope
-                self.engine.confirm(change.ban.source, self.wall())
             else:
                 self._held.pop(change.ban.source, None)
             if change.ban.source in self._untold:

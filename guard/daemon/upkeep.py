@@ -21,7 +21,7 @@ from guard.errors import FirewallError, TableGone
 from guard.firewall import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from guard.core.address import Source
     from guard.core.ban import Ban
@@ -173,7 +173,7 @@ class Upkeep:
             self.recovery.lose([ban.source for ban in reversed(bans)], replaced=replaced)
             raise
         else:
-            self._confirm(ban.source for ban in bans)
+            self._engine.confirm([ban.source for ban in bans], self._wall())  # if that was not known: after a pause
 
     def tidy(self) -> None:
         """Remove sets that hold nothing."""
@@ -212,19 +212,13 @@ class Upkeep:
         first = [change.ban for change in due if change.op is Op.ADD] + self.recovery.first(ledger, now)
         bans = {ban.source: ban for ban in first[:BATCH]}
         self._set_up(list(bans.values()))
-        self._confirm(bans)
+        self._engine.confirm(bans, self._wall())
         self.half_done = bans.keys()
         rest = [change for change in due if change.op is Op.REMOVE or change.ban.source not in bans]
         self._firewall.apply(rest, now)  # setup() keeps what is left, also what was to be lifted
         self.gone = False
         if self.recovery:
             log.info("our table is back with %d bans, %d follow", len(bans), len(self.recovery))
-
-    def _confirm(self, sources: Iterable[Source]) -> None:
-        """Note that the kernel has these bans, if that was not known: after a pause."""
-        wall = self._wall()
-        for source in sources:
-            self._engine.confirm(source, wall)
 
     def _wait(self) -> Duration:
         return self.recovery.wait(self._now())

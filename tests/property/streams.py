@@ -198,7 +198,7 @@ class World:
                 assert ban.since <= self.now < ban.until, "a ban starts now and lasts"
                 assert not self.engine.allow.touches(ban.source), "nothing allowed is ever banned"
                 self.kernel[ban.source] = (ban.scope, ban.until)
-                self.engine.confirm(ban.source, self.now)
+                self.engine.confirm([ban.source], self.now)
                 if ban.evidence == "proven":
                     self.promised[ban.source] = max(ban.until, self.promised.get(ban.source, 0))
                 if ban.scope is Scope.SLOW or ban.by == "timer":

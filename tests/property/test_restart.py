@@ -52,7 +52,7 @@ class Restarting(World):
         for ban in bans:
             confirmed = old.ledger.confirmed(ban.source)
             if confirmed is not None:
-                new.confirm(ban.source, confirmed + shift)
+                new.confirm([ban.source], confirmed + shift)
         self.past += self.outcomes
         self.outcomes = []
         self.kernel = {source: (scope, until + shift) for source, (scope, until) in self.kernel.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from guard.core.address import parse_source
 from guard.core.alarm import Kind as About
 from guard.core.engine import Engine
 from guard.core.event import Kind, Sensor, Service, Transport
@@ -22,7 +23,7 @@ def banned(*, confirmed=T, scope=Scope.ALL, **fields):
     one = event(at=T, **({"transport": Transport.TCP} | fields))
     guard.handle([one], T, T)
     if confirmed:
-        guard.confirm(one.source, confirmed)
+        guard.confirm([one.source], confirmed)
     return guard
 
 
@@ -107,7 +108,7 @@ def test_the_events_after_a_ban_are_counted_for_each_ban_by_itself():
         hear(guard, SECOND + number)
     guard.unban(source, T + 2 * SECOND)
     assert hear(guard, 3 * SECOND) is Outcome.BANNED
-    guard.confirm(source, T + 3 * SECOND)
+    guard.confirm([source], T + 3 * SECOND)
     for number in range(9):
         hear(guard, 4 * SECOND + number)
     assert not guard.take_alarms()
@@ -130,3 +131,12 @@ def test_a_ban_that_has_ended_is_confirmed_no_longer():
     assert guard.ledger.confirmed(source) == T
     guard.unban(source, T)
     assert guard.ledger.confirmed(source) is None
+
+
+def test_only_the_first_time_that_the_kernel_took_a_ban_is_noted_and_only_of_sources_that_have_one():
+    guard = banned(confirmed=None)
+    (one,), (other,) = guard.ledger, [parse_source("203.0.113.77")]
+    guard.confirm([one.source, other], T)
+    guard.confirm([one.source, other], T + SECOND)
+    assert guard.ledger.confirmed(one.source) == T
+    assert guard.ledger.confirmed(other) is None
