@@ -4,7 +4,7 @@
 
 Compared is detection, not latency: every tool is given each line or event at the time it was recorded, as if nothing
 took any time, and stops the clock in that instant. What a poll every ten seconds or a busy core adds is not in here;
-`script/bench path` measures that for astguard.
+`script/bench latency` measures that for astguard.
 
 The unit is a *try* of a source, counted from what Asterisk reported (`tries.py`), never from what a tool made of it:
 
