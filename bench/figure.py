@@ -38,7 +38,7 @@ class Figure:
         return self.value >= self.must if self.more else self.value <= self.must
 
     @property
-    def verdict(self):
+    def judged(self):
         """Say whether it is met, and by how much it is missed."""
         if self.held is None:
             return ""

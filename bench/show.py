@@ -28,7 +28,7 @@ def rows(figures):
     for one in figures:
         beside = [f"{name} {number(_middle(one, name))}: {number(one.times(name))} x" for name in one.beside]
         said = "; ".join([*beside, *filter(None, [one.note])])
-        yield [one.what, number(one.value, one.unit), number(one.must), number(one.aim), one.verdict, said]
+        yield [one.what, number(one.value, one.unit), number(one.must), number(one.aim), one.judged, said]
 
 
 def _middle(one, name):

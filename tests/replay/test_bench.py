@@ -24,7 +24,7 @@ def test_a_figure_is_the_median_and_its_ratio_the_median_of_the_ratios():
 
 
 @pytest.mark.parametrize(
-    ("values", "more", "verdict"),
+    ("values", "more", "judged"),
     [
         ((1.0,), False, "held"),
         ((3.0,), False, "missed by 50%"),
@@ -32,9 +32,9 @@ def test_a_figure_is_the_median_and_its_ratio_the_median_of_the_ratios():
         ((2.0,), True, "held"),
     ],
 )
-def test_a_target_is_held_or_missed_by_so_much(values, more, verdict):
-    assert Figure("x", values, must=2.0, more=more).verdict == verdict
-    assert Figure("x", values, more=more).verdict == ""
+def test_a_target_is_held_or_missed_by_so_much(values, more, judged):
+    assert Figure("x", values, must=2.0, more=more).judged == judged
+    assert Figure("x", values, more=more).judged == ""
 
 
 def test_runs_are_interleaved_and_every_second_round_goes_backwards():
