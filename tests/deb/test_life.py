@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
-from tests.deb.conftest import OTHERS, install, timed
+from tests.deb.conftest import OTHERS, TREE, install, timed
+from tests.scripted_asterisk import BANNER, events_of
 
 ATTACKER = "198.51.100.7"
+PHONE, GUESSER = "192.0.2.21", "198.51.100.11"
+"""Of the recordings."""
 
 
 @pytest.fixture(params=OTHERS)
@@ -187,6 +192,38 @@ def test_an_upgrade_keeps_bans_and_an_edited_configuration_and_asks_nothing(suit
     assert box.shows("ActiveState") == "active"
     assert banned(box) > 3400
     assert box.run("cat", "/etc/astguard/astguard.yaml") == edited
+
+
+def test_an_upgrade_keeps_who_is_trusted_and_what_is_counted(installed, older_deb, deb, tmp_path):
+    """An attacker one guess short of his ban must not begin anew, nor the phone that everybody has typed into wrongly."""
+    box = installed(package=older_deb)
+    corpus = TREE / "tests/corpus/22.10.1"
+    register, guess = (corpus / f"pjsip-{name}.ami" for name in ("legit-register-reregister-unregister", "svcrack"))
+    blocks = [*events_of(register.read_bytes())[:2], *events_of(guess.read_bytes())[:4]]
+    played = tmp_path / "played.ami"
+    played.write_bytes(BANNER + b"".join(block + b"\r\n\r\n" for block in blocks))
+    box.put("/etc/astguard/astguard.yaml", "mode: enforce\nami: {secret: played}\n", mode=0o640, owner="root:astguard")
+    box.net.start(
+        sys.executable, "-m", "tests.scripted_asterisk", "--host", "127.0.0.1", "--port", 5038, "--username",
+        "astguard", "--secret", "played", "--play", played, "--speed", 100,
+        cwd=TREE, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+    def known():
+        phone, attacker = (json.loads(box.run("astguard", "explain", who, "-o", "json")) for who in (PHONE, GUESSER))
+        trusted = [account["account"] for account in phone["trusted"]]
+        return trusted, {rule["name"]: rule["offences"] for rule in attacker["rules"] if rule["offences"]}
+
+    try:
+        box.run("systemctl", "restart", "astguard")
+        box.until(lambda: all(known()), "a phone is trusted, and an attacker has something against him")
+        before = known()
+        print(f"  known before the upgrade: {before}")
+        box.net.end()
+        install(box, deb)
+        assert known() == before
+    finally:
+        box.net.end()
 
 
 def test_a_removed_configuration_stays_removed(installed, older_deb, deb):
