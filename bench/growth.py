@@ -85,9 +85,7 @@ def measure(*, quick):
         found = interleave(rounds, {size: lambda size=size, work=work: work(size) for size in sizes})
         yield from _slopes(name, found, unit)
     idle, *grown = tracked((0, 10_000, 100_000))
-    yield from _slopes(
-        "memory, by sources tracked", {10_000: (grown[0] - idle,), 100_000: (grown[1] - idle,)}, "MB more than idle"
-    )
+    yield from _slopes("memory, by sources tracked", {10_000: (grown[0] - idle,), 100_000: (grown[1] - idle,)}, "MB")
     sizes = packet.SIZES[:2] if quick else packet.SIZES
     cases = {name: case for name, case in packet.CASES.items() if case[1] in sizes and name.startswith("nftables")}
     costs = packet.costs(5 if quick else 21, cases)

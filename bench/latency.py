@@ -30,6 +30,8 @@ OF_FAIL2BAN = 5
 RATE, TICK = 5_000, 0.005
 NOBODY = 50_000  # the first number of those whose events go on beside
 PATIENCE = 10
+SILENT = 20
+"""Packets in a row that have to be lost."""
 PBX = ("192.0.2.1", 5060)
 
 
@@ -70,7 +72,7 @@ def write_beside(descriptor):
 
 
 class Caller:
-    """The attackers' packets: over a veth pair they have come when send() returns, or never do."""
+    """The attackers' packets, over a veth pair."""
 
     def __init__(self, place, far):
         with place.inside():
@@ -92,7 +94,7 @@ class Caller:
         self._mouth.connect(PBX)
 
     def passes(self):
-        """Send a packet, and tell whether it came."""
+        """Send a packet, and tell whether one came."""
         self._mouth.send(b"knock")
         try:
             return bool(self._ear.recv(64))
@@ -148,17 +150,15 @@ def shut_out(ami, monitor, caller, deciding, source):
     """Write the event; give the milliseconds until the kernel told of it, and until the last packet came."""
     written = last = time.perf_counter()
     ami.send(deciding)
-    told = None
-    end = written + PATIENCE
-    while caller.passes():
-        last = time.perf_counter()
+    told, end, silent = None, written + PATIENCE, 0
+    while told is None or silent < SILENT:  # a packet may be late: one that does not come at once proves nothing
+        if caller.passes():
+            last, silent = time.perf_counter(), 0
+        else:
+            silent += 1
         if told is None and monitor.told_of(source):
             told = time.perf_counter()
-        assert last < end, f"{source} was not shut out"
-    while told is None:
-        if monitor.told_of(source):
-            told = time.perf_counter()
-        assert time.perf_counter() < end, f"the kernel did not tell of {source}"
+        assert time.perf_counter() < end, f"{source} was not shut out, or the kernel did not tell of it"
     return (told - written) * 1e3, (last - written) * 1e3
 
 
@@ -198,7 +198,11 @@ def measure(*, quick):
         for which, until in enumerate(("the kernel told of it", "his last packet")):
             values = tuple(percentile(run[which], share) for run in runs[state])
             beside = {name: its} if share == 0.5 and which == 0 else {}
-            yield Figure(f"{state}, p{share * 100:.0f}, until {until}", values, "ms", must, aim, beside=beside)
+            what = f"{state}, p{share * 100:.0f}, until {until}"
+            if which == 0:
+                yield Figure(what, values, "ms", must, aim, beside=beside)
+            else:
+                yield Figure(what, values, "ms", note="a lower bound: he may share the daemon's core")
     ratios = tuple(other / percentile(run[0], 0.5) for run, other in zip(runs["idle"], its, strict=True))
     yield Figure("times sooner than fail2ban, idle, p50", ratios, "x", must=200, more=True)
 

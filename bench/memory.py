@@ -62,7 +62,9 @@ def fail2ban(lines):
 
 def python():
     """Return the megabytes of a Python that has asyncio and waits."""
-    with subprocess.Popen([sys.executable, "-c", "import asyncio; input()"], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import asyncio, sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    ) as process:
         time.sleep(0.5)
         memory = memory_of(process.pid)
         process.stdin.close()

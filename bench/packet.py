@@ -53,7 +53,7 @@ def _shown(packed):
 CASES = {
     "floor": (_floor, 100_000),
     **{f"nftables {size:,}": (_sets("nftables"), size) for size in SIZES},
-    "iptables 100,000": (_sets("iptables"), 100_000),
+    "ipset 100,000": (_sets("iptables"), 100_000),
     f"{RULES:,} rules": (_rules, RULES),
 }
 
@@ -83,7 +83,7 @@ def costs(rounds, cases=CASES):
 def measure(*, quick):
     found = costs(7 if quick else 41)
     floor, small, large = (found[name] for name in ("floor", "nftables 100", "nftables 1,000,000"))
-    beside = {name: found[name] for name in ("iptables 100,000", f"{RULES:,} rules", "floor")}
+    beside = {name: found[name] for name in ("ipset 100,000", f"{RULES:,} rules", "floor")}
     for size in SIZES:
         name = f"nftables {size:,}"
         yield Figure(f"{size:,} bans", found[name], "ns", beside=beside if size == 100_000 else {})

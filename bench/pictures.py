@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from math import ceil, floor, log10
+from statistics import median
 
 from bench.race.picture import STYLE, draw
 from bench.show import number
@@ -18,7 +19,7 @@ BESIDE = {
 }
 """The benches whose first figure with something beside it is drawn, and what its bars mean."""
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 340, 70, 240, 40, 40
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 340, 70, 310, 40, 40
 SHADES = ("#1a7f37", "#8250df", "#bc4c00", "#0969da", "#bf3989", "#59636e")
 
 
@@ -38,12 +39,8 @@ def bars(title, figures):
         if one.beside:
             names = {"astguard": one.values} | one.beside
             form = "{:,.0f}" if one.value >= 100 else "{:,.2f}"
-            yield f"{title}: {one.what}", [(name, _middle(values), form) for name, values in names.items()]
+            yield f"{title}: {one.what}", [(name, median(values), form) for name, values in names.items()]
             return
-
-
-def _middle(values):
-    return sorted(values)[len(values) // 2]
 
 
 def curves(lines):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from statistics import median
 
 from bench.quality.report import table
 
@@ -26,14 +27,9 @@ def number(value, unit=""):
 def rows(figures):
     """Give a line for each figure."""
     for one in figures:
-        beside = [f"{name} {number(_middle(one, name))}: {number(one.times(name))} x" for name in one.beside]
+        beside = [f"{name} {number(median(one.beside[name]))}: {number(one.times(name))} x" for name in one.beside]
         said = "; ".join([*beside, *filter(None, [one.note])])
         yield [one.what, number(one.value, one.unit), number(one.must), number(one.aim), one.judged, said]
-
-
-def _middle(one, name):
-    ordered = sorted(one.beside[name])
-    return ordered[len(ordered) // 2]
 
 
 def shown(figures, *, markdown=False):

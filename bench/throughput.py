@@ -116,7 +116,7 @@ def measure(*, quick):
     ours, its = rates["astguard"], rates[name]
     yield Figure(
         "events a second through TCP, 5,000 banned", ours, "/s", must=170_000, aim=350_000, more=True,
-        beside={name: its, "a loop that only reads": rates["bare"]},
+        beside={name: its, "bare reader": rates["bare"]},
     )  # fmt: skip
     yield Figure("  the same for each second of its processor", per_core, "/s", more=True)
     ratios = tuple(mine / other for mine, other in zip(ours, its, strict=True))
