@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.arch import arrows, pages, words
+from tests.arch import arrows, claims, pages, words
 from tests.arch.tree import Tree
 
 VIOLATIONS = [
@@ -97,3 +97,27 @@ def test_a_cycle_is_found_and_one_for_the_type_checker_is_none(tmp_path):
     (core / "c.py").write_text("from guard.core import d\n")
     (core / "d.py").write_text("import guard.core.c\n")
     assert list(arrows.cycles(Tree(tmp_path))) == ["cycle: guard.core.c imports guard.core.d imports guard.core.c"]
+
+
+CLAIMED = "".join(f"- Sure (`tests/unit/test_a.py::test_{number}`)\n" for number in range(claims.FEWEST))
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        (f"# S\n\n## A\n\n{CLAIMED}\n## What remains\n\n- A risk.\n", None),
+        (f"# S\n\n## A\n\n{CLAIMED}- More (`tests/unit/test_a.py::test_gone`)\n", "test_gone, which is not there"),
+        (f"# S\n\n## A\n\n{CLAIMED}- More (`tests/unit/test_b.py::test_0`)\n", "test_b.py::test_0, which is not there"),
+        (f"# S\n\n## A\n\n{CLAIMED}- More.\n", "'More.' names no test"),
+        (f"# S\n\n## What remains\n\n- A risk.\n\n## A\n\n{CLAIMED}- More,\n  and more.\n", "names no test"),
+        ("# S\n\n## A\n\n" + CLAIMED.partition("\n")[2], "names 19 tests, want 20"),
+        ("# S\n\n## A\n\n" + CLAIMED + "\n" * 150, "lines, at most 170"),
+    ],
+)
+def test_a_claim_of_security_names_a_test_that_is_there(page, says, tmp_path):
+    (tmp_path / "tests/unit").mkdir(parents=True)
+    tests = "".join(f"def test_{number}(): ...\n" for number in range(claims.FEWEST))
+    (tmp_path / "tests/unit/test_a.py").write_text(tests)
+    complaints = list(claims.claims_without_test(_tree(tmp_path, claims.PAGE, page)))
+    assert len(complaints) == (says is not None)
+    assert all(says in complaint for complaint in complaints)

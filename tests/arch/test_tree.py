@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.arch import arrows, pages, words
+from tests.arch import arrows, claims, pages, words
 from tests.arch.tree import REAL, real
 
 CHECKS = [
@@ -28,6 +28,7 @@ CHECKS = [
     pages.readme_promises,
     pages.architecture_table,
     pages.decisions_too_long,
+    claims.claims_without_test,
 ]
 
 
