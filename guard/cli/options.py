@@ -53,8 +53,13 @@ class Parser(argparse.ArgumentParser):
 
     page: str = ""
 
-    def __init__(self, *, prog: str, description: str | None = None, epilog: str | None = None) -> None:
+    def __init__(
+        self, *, prog: str, description: str | None = None, epilog: str | None = None, color: bool = False
+    ) -> None:
         super().__init__(prog=prog, description=description, epilog=epilog, formatter_class=Help, allow_abbrev=False)
+        self.color = (
+            color  # from Python 3.14 on it is handed down to the verbs, and on by default; a page is plain everywhere
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""

@@ -56,7 +56,9 @@ class ImageError(Exception):
 
 def image(suite: str, *, full: bool) -> Path:
     """Give the tar of a bootable system of this suite; `full` with the firewalls of others in it."""
-    wanted = [*SYSTEM, *_depends("Depends"), *(BESIDE if full else ())]
+    # python3-iptables of Ubuntu 24.04 imports distutils, which Python 3.12 has no more; astguard's error says so.
+    distutils = ["python3-setuptools"] if suite == "noble" else []
+    wanted = [*SYSTEM, *distutils, *_depends("Depends"), *(BESIDE if full else ())]
     return _made(f"debian-{suite}{'-full' if full else ''}", suite, wanted)
 
 

@@ -700,3 +700,10 @@ def test_a_terminal_gets_colour(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(output.sys.stdout, "isatty", lambda: True, raising=False)
     assert output.paint("up", output.GREEN) == "\x1b[32mup\x1b[0m"
+
+
+def test_a_parser_takes_what_python_3_14_hands_down_to_its_verbs():
+    """argparse gives `color` to the parsers of verbs there; no command began."""
+    from guard.cli.options import Parser
+
+    assert Parser(prog="astguard", color=True).format_help() == Parser(prog="astguard").format_help()
