@@ -39,9 +39,17 @@ _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
 
 # Seccomp, by the machine: its name for audit, and the calls that are refused or looked at.
 _MACHINES = {
-    "x86_64": (0xC000003E, {"socket": 41, "kill": 62, "tkill": 200, "tgkill": 234, "ptrace": 101, "prlimit64": 302}),
-    "aarch64": (0xC00000B7, {"socket": 198, "kill": 129, "tkill": 130, "tgkill": 131, "ptrace": 117, "prlimit64": 261}),
-}
+    "x86_64": (0xC000003E, {
+        "socket": 41, "kill": 62, "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
+        "fcntl": 72, "ioctl": 16, "ptrace": 101, "prlimit64": 302,
+    }),
+    "aarch64": (0xC00000B7, {
+        "socket": 198, "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
+        "fcntl": 25, "ioctl": 29, "ptrace": 117, "prlimit64": 261,
+    }),
+}  # fmt: skip
+_OWNING = {"fcntl": (8, 10, 15), "ioctl": (0x8901, 0x8902)}
+"""What says whom the kernel signals for a descriptor, and how: F_SETOWN, F_SETSIG, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP."""
 _REFUSED = {"io_uring_setup": 425, "pidfd_open": 434, "pidfd_send_signal": 424, "process_madvise": 440}
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 13  # EACCES
 
@@ -130,14 +138,22 @@ def _seccomp() -> bool:
 
 
 def _filter(machine: int, calls: dict[str, int], pid: int) -> bytes:
-    """Write the filter, classic BPF on struct seccomp_data: number at 0, machine at 4, first argument at 16."""
+    """Write the filter, classic BPF on struct seccomp_data: number at 0, machine at 4, arguments from 16 on."""
     load, equal, above, end = 0x20, 0x15, 0x35, 0x06
     code = [
         (load, 0, 0, 4), (equal, 1, 0, machine), (end, 0, 0, _REFUSE),
         (load, 0, 0, 0), (above, 0, 1, 0x40000000), (end, 0, 0, _REFUSE),
     ]  # fmt: skip
-    for number in (*_REFUSED.values(), calls["tkill"], calls["ptrace"]):
+    for number in (
+        *_REFUSED.values(),
+        *(calls[name] for name in ("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "ptrace")),
+    ):
         code += [(equal, 0, 1, number), (end, 0, 0, _REFUSE)]
+    for name, commands in _OWNING.items():
+        code += [(equal, 0, 2 * len(commands) + 2, calls[name]), (load, 0, 0, 24)]
+        for command in commands:
+            code += [(equal, 0, 1, command), (end, 0, 0, _REFUSE)]
+        code.append((end, 0, 0, _ALLOW))
     code += [
         (equal, 0, 4, calls["socket"]),
         (load, 0, 0, 16),

@@ -285,7 +285,11 @@ def test_what_they_write_is_bounded_and_shown_harmless(running, site):
 
 
 TRIES = """
-    import os, signal, socket, subprocess, threading
+    import ctypes, fcntl, os, signal, socket, struct, subprocess, threading
+    def queue(pid):  # rt_sigqueueinfo; as signal 0 it only asks whether it might
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.sigqueue(pid, 0, ctypes.c_void_p(0)):
+            raise OSError(ctypes.get_errno(), "sigqueue")
     class make:
         def __init__(self, options): self.options = options
         def after_ban(self, ban):
@@ -295,6 +299,9 @@ TRIES = """
                 ("beside", lambda: os.listdir(os.path.dirname(self.options["state"]))),
                 ("unix", lambda: socket.socket(socket.AF_UNIX).connect(self.options["socket"])),
                 ("kill", lambda: os.kill(os.getppid(), 0)),
+                ("queue", lambda: queue(os.getppid())),
+                ("owner", lambda: fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid())),
+                ("group", lambda: fcntl.ioctl(0, 0x8901, struct.pack("i", os.getppid()))),
                 ("memory", lambda: open(f"/proc/{os.getppid()}/mem", "rb").read(1)),
                 ("limits", lambda: __import__("resource").prlimit(os.getppid(), 7, (9, 9))),
                 ("netlink", lambda: socket.socket(16, socket.SOCK_RAW, 12).send(b"")),
@@ -318,7 +325,7 @@ TRIES = """
 
 def check_shut_in(said):
     tried = {line.split()[0]: line.split()[1:] for line in said}
-    for what in ("state", "write", "beside", "unix", "kill", "memory", "limits", "root"):
+    for what in ("state", "write", "beside", "unix", "kill", "queue", "memory", "limits", "root"):
         assert tried[what][:1] == ["no"], (what, tried[what])
     assert tried["inet"] == ["no", "ConnectionRefusedError"]
     assert tried["thread"][0] == "ok"
@@ -389,6 +396,8 @@ def test_a_guard_that_is_not_root_keeps_its_capability_and_its_files_to_itself(s
     said = [line.removeprefix("supplements: ") for line in done.stdout.splitlines() if line.startswith("supplements: ")]
     assert said, done.stdout + done.stderr
     check_shut_in(said)
+    for way in ("owner", "group"):  # of a descriptor, whose signals the kernel would send in its name
+        assert f"{way} no PermissionError" in said, said
 
 
 def _shown(pid):
