@@ -49,7 +49,7 @@ _MACHINES = {
     }),
 }  # fmt: skip
 _OWNING = {"fcntl": (8, 10, 15), "ioctl": (0x8901, 0x8902)}
-"""What says whom the kernel signals for a descriptor, and how: F_SETOWN, F_SETSIG, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP."""
+"""Says whom the kernel signals for a descriptor, and how: F_SETOWN, F_SETSIG, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP."""
 _REFUSED = {"io_uring_setup": 425, "pidfd_open": 434, "pidfd_send_signal": 424, "process_madvise": 440}
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 13  # EACCES
 
