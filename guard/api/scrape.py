@@ -13,9 +13,10 @@ from aiohttp import web
 
 from guard.api.door import Door
 from guard.api.metrics import CONTENT_TYPE
-from guard.errors import ControlError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from guard.api.metrics import Metrics
 
 PATH = "/metrics"
@@ -23,7 +24,6 @@ CLIENTS = 16
 """Connections at a time; the next is hung up on at once, and counted."""
 LIFETIME = 10.0
 """Seconds that a connection may take, from the first byte of the question to the last of the answer."""
-BACKLOG = 16
 
 _LOG = logging.getLogger("guard.api.scrape")
 
@@ -31,40 +31,19 @@ _LOG = logging.getLogger("guard.api.scrape")
 class ScrapeServer:
     """Answers `GET /metrics` on an address and TCP port from `start` to `stop`; port 0 lets the kernel choose."""
 
-    def __init__(self, metrics: Metrics, address: str, port: int) -> None:
+    def __init__(self, metrics: Metrics, address: str, port: int, count: Callable[[str], None]) -> None:
         self._metrics = metrics
         self._address = address
         self.port = port
-        self._door: Door | None = None
-        self._runner: web.ServerRunner | None = None
-
-    @property
-    def refused(self) -> int:
-        """How many connections were hung up on because there were too many."""
-        return 0 if self._door is None else self._door.refused
+        self._door = Door(self._answer, _LOG, CLIENTS, LIFETIME, lambda: count("metrics.crowded"))
 
     async def start(self) -> None:
         """Listen; ControlError if the port cannot be had."""
-        self._door = Door(self._answer, _LOG, CLIENTS, LIFETIME)
-        self._runner = web.ServerRunner(self._door)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._address, self.port, backlog=BACKLOG).start()
-        except OSError as error:
-            await self.stop()
-            where, reason = f"{self._address} port {self.port}", error.strerror or str(error)
-            raise ControlError(
-                f"cannot answer Prometheus on {where}: {reason}; see 'metrics' in astguard.yaml"
-            ) from None
-        self.port = self._runner.addresses[0][1]
+        self.port = await self._door.open(self._address, self.port, to="Prometheus ", key="metrics")
 
     async def stop(self) -> None:
         """Close the port and cut off who is there."""
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            if self._door is not None:
-                await self._door.shutdown(0.1)
-            await runner.cleanup()
+        await self._door.close(0.1)
 
     async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         response = self._page(http)

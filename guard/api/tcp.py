@@ -14,7 +14,6 @@ from aiohttp import web
 
 from guard.api.door import Door
 from guard.core.text import printable
-from guard.errors import ControlError
 from guard.wire.control import BODY_LIMIT, RequestError, write_error
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ CLIENTS = 80
 """Connections at a time: all that may follow the live stream, and some that ask."""
 LIFETIME = 10.0
 """Seconds that a connection may take until it has shown the token."""
-BACKLOG = 16
 GRACE = 2.0
 """Seconds that answers under way get when the server stops."""
 
@@ -43,30 +41,16 @@ class TcpServer:
         self._address = address
         self._token = token.encode()
         self._count = count
-        self._door: Door | None = None
-        self._runner: web.ServerRunner | None = None
+        self._door = Door(self._answer, _LOG, CLIENTS, LIFETIME, lambda: count("api.crowded"))
         self.port = port
 
     async def start(self) -> None:
         """Listen; ControlError if the port cannot be had."""
-        self._door = Door(self._answer, _LOG, CLIENTS, LIFETIME)
-        self._runner = web.ServerRunner(self._door)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._address, self.port, backlog=BACKLOG).start()
-        except OSError as error:
-            await self.stop()
-            where, reason = f"{self._address} port {self.port}", error.strerror or str(error)
-            raise ControlError(f"cannot answer on {where}: {reason}; see 'api' in astguard.yaml") from None
-        self.port = self._runner.addresses[0][1]
+        self.port = await self._door.open(self._address, self.port, to="", key="api")
 
     async def stop(self) -> None:
         """Close the port and cut off who is there."""
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            if self._door is not None:
-                await self._door.shutdown(GRACE)
-            await runner.cleanup()
+        await self._door.close(GRACE)
 
     async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -78,7 +62,6 @@ class TcpServer:
             refusal = web.Response(status=status, body=body, content_type="application/json", headers=headers)
             refusal.force_close()
             return refusal
-        assert self._door is not None, "there is a door while somebody comes in by it"
         self._door.let_stay(http.protocol)
         return await self._control.handle(http, close=True)
 

@@ -70,6 +70,8 @@ NAMES = {
     "stream.dropped": "clients of the live stream that read too slowly and were dropped",
     "stream.refused": "clients of the live stream that were refused, because there were too many",
     "api.refused": "requests to the control API over TCP that showed no token, or came from a web page",
+    "api.crowded": "connections to the control API over TCP that were hung up on, because there were too many",
+    "metrics.crowded": "connections of scrapers over TCP that were hung up on, because there were too many",
     "supplements.told": "bans, ends of bans, alarms and outcomes handed to the supplements",
     "supplements.dropped": "... that were given up, because too much was waiting or the supplements had crashed",
     "supplements.failed": "calls of a supplement that raised an error, and supplements that could not be made",

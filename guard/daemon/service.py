@@ -140,7 +140,8 @@ class Service:
         )
         api, token = config.api, inputs.token
         self._tcp = TcpServer(self._control, api.address, api.port, token, engine.tally.add) if api and token else None
-        self._scrapes = ScrapeServer(metrics, config.metrics.address, config.metrics.port) if config.metrics else None
+        scrape = config.metrics
+        self._scrapes = ScrapeServer(metrics, scrape.address, scrape.port, engine.tally.add) if scrape else None
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT."""

@@ -235,7 +235,9 @@ class Paper:
 
 @asynccontextmanager
 async def scraping(address="127.0.0.1"):
-    server = ScrapeServer(Paper(), address, 0)
+    counted = []
+    server = ScrapeServer(Paper(), address, 0, counted.append)
+    server.counted = counted
     await server.start()
     try:
         yield server
@@ -299,7 +301,7 @@ def test_there_are_few_connections_at_a_time_and_the_rest_is_counted():
             held[0][1].write(b"GET /metrics HTTP/1.1\r\n")  # all are there for the server too
             late, writer = await asyncio.open_connection("127.0.0.1", server.port)
             assert await hung_up(late)
-            assert server.refused == 1
+            assert server.counted == ["metrics.crowded"]
             for _, open_one in [*held, (late, writer)]:
                 open_one.close()
             await until(lambda: not server._door._inside)
@@ -311,7 +313,7 @@ def test_there_are_few_connections_at_a_time_and_the_rest_is_counted():
 def test_a_port_that_is_taken_is_an_error_that_names_the_key():
     async def told():
         async with scraping() as first:
-            second = ScrapeServer(Paper(), "127.0.0.1", first.port)
+            second = ScrapeServer(Paper(), "127.0.0.1", first.port, list)
             with pytest.raises(
                 ControlError, match=rf"cannot answer Prometheus on 127.0.0.1 port {first.port}: .*'metrics'"
             ):
