@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import pytest
 
 from tests.asterisk.calls import Call
+from tests.asterisk.guard import eventually
 from tests.asterisk.lab import assert_banned, assert_free
 from tests.asterisk.sip import Session
 
@@ -57,7 +57,8 @@ def test_a_typo_is_forgiven(lab):
     with lab.astguard() as guard, lab.phone.line() as phone:
         assert phone.burst("100", "mistyped") == 401
         assert phone.register("100", "right-100") is True
-        time.sleep(1)  # nobody types faster; on a busy machine a line of `messages` is read before AMI's success
+        # Nobody types faster; on a busy machine a line of `messages` is read before AMI's success.
+        eventually(lambda: guard.json("explain", "192.0.2.21")["trusted"], 5, about=guard.log)
         assert phone.burst("100", "mistyped again") == 401
         assert phone.register("100", "right-100") is True
         assert_free(guard, lab.phone)
